@@ -1,0 +1,1 @@
+"""Data to model to artifact: the only code that knows data sets and estimators."""

@@ -1,0 +1,171 @@
+"""Write and read an artifact: a folder with the pickled model and its card.
+
+A pickle runs code when it is opened, and a model can be swapped or damaged on its way. So an artifact is opened in this
+order, and each step has to pass before the next one reads anything:
+
+1. the card is JSON of the known format, and is the card of the version that was asked for;
+2. (place of the Ed25519 signature over the card's bytes);
+3. the pickle's size and SHA-256 are those of the card;
+4. the pickle names no class but `IrisModel`;
+5. the model has the card's features and classes;
+6. the golden rows give the probabilities that they gave after training.
+"""
+
+import hashlib
+import io
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from model_training.model import IrisModel
+from model_training.schema import ArtifactFile, ModelCard, decode_card, encode_card
+
+MODEL_FILE = "iris_model.pkl"
+CARD_FILE = "model_card.json"
+GOLDEN_TOLERANCE = 1e-6
+
+# Far above any tabular model; it keeps a wrong file from filling the memory before its digest is known.
+MAX_MODEL_BYTES = 2 * 1024**3
+MAX_CARD_BYTES = 16 * 1024**2
+
+_ADMITTED = {("model_training.model", "IrisModel"): IrisModel}
+
+
+class ArtifactError(Exception):
+    """An artifact is refused; the message is one sentence for an operator."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model that passed every check, and its card."""
+
+    model: IrisModel
+    card: ModelCard
+
+
+def save_artifact(folder: Path, model: IrisModel, card: ModelCard) -> ModelCard:
+    """Write the pickle and the card into an existing folder; returns the card with the pickle's digest and size."""
+    pickled = pickle.dumps(model, protocol=5)
+    card = msgspec.structs.replace(card, artifact=describe_pickle(pickled))
+    (folder / MODEL_FILE).write_bytes(pickled)
+    (folder / CARD_FILE).write_bytes(encode_card(card))
+    return card
+
+
+def describe_pickle(pickled: bytes) -> ArtifactFile:
+    """What the card says of the pickle."""
+    return ArtifactFile(file=MODEL_FILE, sha256=hashlib.sha256(pickled).hexdigest(), bytes=len(pickled))
+
+
+def load_artifact(folder: Path, version: str | None = None) -> Artifact:
+    """Open and prove the artifact in `folder`, expected to be `version` where one is named.
+
+    Raises:
+        ArtifactError: a check failed; the message says which one and what to do.
+    """
+    card = _read_card(folder, version)
+    pickled = _read_pickle(folder, card)
+    model = _unpickle(pickled)
+    _check_shape(model, card)
+    _replay_golden_rows(model, card)
+    return Artifact(model=model, card=card)
+
+
+def _read_card(folder: Path, version: str | None) -> ModelCard:
+    raw = _read_file(folder / CARD_FILE, MAX_CARD_BYTES)
+    try:
+        card = decode_card(raw)
+    except ValueError as error:
+        raise ArtifactError(f"{CARD_FILE} cannot be used: {error}; train again.") from error
+    if version is not None and card.model_version != version:
+        raise ArtifactError(
+            f"{CARD_FILE} is the card of version {card.model_version}, but it lies in the folder of version {version};"
+            " put both files of one version together."
+        )
+    return card
+
+
+def _read_pickle(folder: Path, card: ModelCard) -> bytes:
+    pickled = _read_file(folder / MODEL_FILE, MAX_MODEL_BYTES)
+    expected = card.artifact
+    if len(pickled) != expected.bytes:
+        raise ArtifactError(
+            f"{MODEL_FILE} has {len(pickled)} bytes where its card says {expected.bytes}: it is cut short or belongs"
+            " to another card; copy it again or train again."
+        )
+    if hashlib.sha256(pickled).hexdigest() != expected.sha256:
+        raise ArtifactError(
+            f"{MODEL_FILE} does not have the SHA-256 of its card: it was changed or damaged; copy it again or"
+            " train again."
+        )
+    return pickled
+
+
+def _read_file(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(limit + 1)
+    except OSError as error:
+        raise ArtifactError(f"{path.name} cannot be read: {error.strerror}; train a model or copy it again.") from error
+    if len(raw) > limit:
+        raise ArtifactError(f"{path.name} is larger than the {limit} bytes that are read at most; train again.")
+    return raw
+
+
+class _ArtifactUnpickler(pickle.Unpickler):
+    """Admits the classes that an artifact holds: any other name could run a command (docs of `pickle`)."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ADMITTED[module, name]
+        except KeyError:
+            raise ArtifactError(
+                f"{MODEL_FILE} wants to load {module}.{name}, which no artifact holds: do not trust where it came"
+                " from; train again."
+            ) from None
+
+
+def _unpickle(pickled: bytes) -> IrisModel:
+    try:
+        model = _ArtifactUnpickler(io.BytesIO(pickled)).load()
+    except ArtifactError:
+        raise
+    # Bytes that are no pickle, or a booster that is none, raise nearly every exception there is.
+    except Exception as error:
+        raise ArtifactError(f"{MODEL_FILE} cannot be opened ({type(error).__name__}); train again.") from error
+    if not isinstance(model, IrisModel):
+        raise ArtifactError(f"{MODEL_FILE} holds a {type(model).__name__}, not an IrisModel; train again.")
+    return model
+
+
+def _check_shape(model: IrisModel, card: ModelCard) -> None:
+    try:
+        shape = (model.n_features, model.n_classes)
+    # An object without its state: a pickle may create an IrisModel and never fill it.
+    except Exception as error:
+        raise ArtifactError(f"{MODEL_FILE} holds a model that was never trained; train again.") from error
+    expected = (len(card.features), len(card.classes))
+    if shape != expected:
+        raise ArtifactError(
+            f"{MODEL_FILE} has {shape[0]} features and {shape[1]} classes where its card says {expected[0]} and"
+            f" {expected[1]}; train again."
+        )
+
+
+def _replay_golden_rows(model: IrisModel, card: ModelCard) -> None:
+    try:
+        rows = np.array([row.features for row in card.golden_rows], dtype=np.float32)
+        expected = np.array([row.probabilities for row in card.golden_rows], dtype=np.float64)
+        difference = float(np.abs(model.predict_proba(rows) - expected).max())
+    except ValueError as error:
+        raise ArtifactError(f"{CARD_FILE} has golden rows of another shape than the model; train again.") from error
+    # Written so that NaN fails as well.
+    if not difference <= GOLDEN_TOLERANCE:
+        raise ArtifactError(
+            f"{MODEL_FILE} does not give the probabilities of its golden rows (off by {difference:.3g}, at most"
+            f" {GOLDEN_TOLERANCE:g} is allowed): it is another model, or this machine computes otherwise; train again."
+        )

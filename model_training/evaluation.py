@@ -1,0 +1,55 @@
+"""Quality of a classifier on rows that it has not seen."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
+from sklearn.model_selection import StratifiedKFold
+
+from model_training.schema import CrossValidation
+
+
+class Classifier(Protocol):
+    """What can be trained and asked for classes."""
+
+    def train(self, X: NDArray[Any], y: NDArray[Any]) -> Any: ...
+    def predict(self, X: NDArray[Any]) -> NDArray[np.int64]: ...
+
+
+def classification_metrics(labels: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, Any]:
+    """Accuracy, macro F1, log loss (natural logarithm) and confusion matrix.
+
+    labels has shape (n,), probabilities (n, classes); confusion_matrix[i][j] counts rows of class i predicted as j.
+    """
+    classes = np.arange(probabilities.shape[1])
+    predicted = probabilities.argmax(axis=1)
+    # In double precision: sums of float32 probabilities are off 1 by more than log_loss tolerates.
+    normalised = probabilities.astype(np.float64)
+    normalised /= normalised.sum(axis=1, keepdims=True)
+    return {
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "macro_f1": float(f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)),
+        "log_loss": float(log_loss(labels, normalised, labels=classes)),
+        "confusion_matrix": confusion_matrix(labels, predicted, labels=classes).tolist(),
+    }
+
+
+def cross_validate(
+    make_model: Callable[[], Classifier], X: NDArray[Any], y: NDArray[Any], folds: int, seed: int
+) -> CrossValidation:
+    """Accuracy over stratified, shuffled folds, a fresh model for each.
+
+    Raises:
+        ValueError: a class has fewer rows than there are folds.
+    """
+    splitter = StratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
+    accuracies = []
+    for train_rows, test_rows in splitter.split(X, y):
+        model = make_model()
+        model.train(X[train_rows], y[train_rows])
+        accuracies.append(float(accuracy_score(y[test_rows], model.predict(X[test_rows]))))
+    return CrossValidation(
+        folds=folds, accuracy_mean=float(np.mean(accuracies)), accuracy_std=float(np.std(accuracies))
+    )
