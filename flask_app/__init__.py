@@ -1,0 +1,1 @@
+"""The prediction API: Gunicorn and Flask. Reads artifacts, never trains."""

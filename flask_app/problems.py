@@ -1,0 +1,101 @@
+"""Every error as `application/problem+json` (RFC 9457), with one sentence that says what to do."""
+
+import json
+import logging
+from http import HTTPStatus
+from typing import TypedDict
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from flask_app.request_id import current_request_id
+
+# The names of RFC 9110; older Pythons have others.
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+_DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+    413: "The body is larger than this service takes; send fewer bytes.",
+    500: "The service failed to answer; try again, and give the request id to its operator if it fails again.",
+}
+
+# A body may hold a hundred thousand bad fields; the answer stays readable.
+MAX_ERRORS = 20
+
+
+class FieldError(TypedDict):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(Exception):
+    """An answer that is an error; `detail` is one sentence for the caller."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: list[FieldError] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors or []
+        self.headers = headers or {}
+
+
+class InvalidFields(Problem):
+    """422 with the fields' names."""
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        shown = errors[:MAX_ERRORS]
+        sentence = "; ".join(f"{error['field']} {error['message']}" for error in shown)
+        more = f"; and {len(errors) - len(shown)} more" if len(errors) > len(shown) else ""
+        super().__init__(422, f"{sentence}{more}.", errors=shown)
+
+
+def problem_response(problem: Problem) -> Response:
+    """The answer to a problem."""
+    body = {
+        "type": "about:blank",
+        "title": _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        # Clients of the original read this one.
+        "error": problem.detail,
+        "request_id": current_request_id(),
+        "errors": problem.errors,
+    }
+    response = Response(
+        json.dumps(body, separators=(",", ":")), problem.status, content_type="application/problem+json"
+    )
+    response.headers.extend(problem.headers)
+    return response
+
+
+def init_app(app: Flask) -> None:
+    """Answer problems, Werkzeug's own refusals and unforeseen failures in the one form."""
+    app.register_error_handler(Problem, problem_response)
+    app.register_error_handler(HTTPException, _http_exception)
+    app.register_error_handler(InternalServerError, _unforeseen)
+
+
+def _http_exception(error: HTTPException) -> Response:
+    status = error.code or 500
+    detail = _DETAILS.get(status) or f"{HTTPStatus(status).phrase}."
+    # Allow of a 405, Retry-After and the like; the type and length of an HTML page are not ours.
+    headers = {
+        name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
+    }
+    return problem_response(Problem(status, detail, headers=headers))
+
+
+def _unforeseen(error: InternalServerError) -> Response:
+    logging.getLogger(__name__).error(
+        "unforeseen failure", exc_info=error.original_exception or error, extra={"request_id": current_request_id()}
+    )
+    return problem_response(Problem(500, _DETAILS[500]))

@@ -1,0 +1,52 @@
+"""One closing log line a request, and the request id on every answer."""
+
+import logging
+import time
+
+from flask import Flask, Response, g, request
+
+from flask_app.request_id import HEADER, current_request_id
+
+_log = logging.getLogger("flask_app.request")
+
+# Asked every few seconds by every probe; a line for each would hide the rest.
+_PROBES = {"/health", "/ready"}
+
+_MAX_PATH = 200
+
+
+def init_app(app: Flask) -> None:
+    """Register the hooks around each request."""
+    app.before_request(_start)
+    app.after_request(_finish)
+
+
+def _start() -> None:
+    g.started = time.perf_counter()
+    current_request_id()
+
+
+def _finish(response: Response) -> Response:
+    response.headers[HEADER] = current_request_id()
+    response.headers.setdefault("Cache-Control", "no-store")
+    level = logging.DEBUG if request.path in _PROBES and response.status_code == 200 else logging.INFO
+    if _log.isEnabledFor(level):
+        _log.log(level, "request", extra=_fields(response))
+    return response
+
+
+def _fields(response: Response) -> dict[str, object]:
+    fields = {
+        "method": request.method,
+        "path": request.path[:_MAX_PATH],
+        "route": request.url_rule.rule if request.url_rule else None,
+        "status": response.status_code,
+        "duration_ms": round((time.perf_counter() - g.started) * 1000, 3),
+        "request_bytes": request.content_length,
+        "response_bytes": response.content_length,
+        "request_id": current_request_id(),
+        "client": request.remote_addr,
+    }
+    if "model_version" in g:
+        fields["model_version"] = g.model_version
+    return fields

@@ -1,0 +1,100 @@
+"""Check rows against a model's features; made from the model card, so it serves any model."""
+
+import math
+from typing import Any
+
+from flask_app.problems import FieldError, InvalidFields
+from model_training.schema import Feature
+
+# XGBoost computes in float32: a larger double would turn into infinity on its way in.
+_LARGEST = 3.4028234663852886e38
+
+_KINDS = {bool: "a boolean", str: "a string", type(None): "null", list: "an array", dict: "an object"}
+_MAX_NAME = 100
+
+
+class RowSchema:
+    """The features that a row must have, by name in any order or as an array in the card's order."""
+
+    def __init__(self, features: list[Feature]) -> None:
+        self._features = tuple(features)
+        self._names = tuple(feature.name for feature in features)
+        self._known = frozenset(self._names)
+
+    def read(self, row: Any) -> list[float]:
+        """The row's values in the card's order.
+
+        Raises:
+            InvalidFields: it names every field that is missing, unknown or not a finite number.
+        """
+        if not isinstance(row, dict):
+            raise InvalidFields([{"field": "body", "message": f"must be a JSON object, not {_kind(row)}"}])
+        if "features" in row and "features" not in self._known:
+            return self._check(self._positional(row), [])
+        errors: list[FieldError] = [
+            {"field": name[:_MAX_NAME], "message": "is not a feature of this model"}
+            for name in row
+            if name not in self._known
+        ]
+        return self._check({name: row[name] for name in self._names if name in row}, errors)
+
+    def warnings(self, values: list[float]) -> list[FieldError]:
+        """The values that lie outside the range of training: answered, but the model has never seen the like."""
+        return [
+            {
+                "field": feature.name,
+                "message": f"{value:g} lies outside the training range, {feature.minimum:g} to {feature.maximum:g}"
+                + (f" {feature.unit}" if feature.unit else ""),
+            }
+            for feature, value in zip(self._features, values, strict=True)
+            if not feature.minimum <= value <= feature.maximum
+        ]
+
+    def _positional(self, row: dict[str, Any]) -> dict[str, Any]:
+        errors: list[FieldError] = [
+            {"field": name[:_MAX_NAME], "message": "is unknown beside features"} for name in row if name != "features"
+        ]
+        values = row["features"]
+        if not isinstance(values, list):
+            errors.append({"field": "features", "message": f"must be an array, not {_kind(values)}"})
+        elif len(values) != len(self._names):
+            order = ", ".join(self._names)
+            errors.append(
+                {"field": "features", "message": f"must hold {len(self._names)} numbers ({order}), not {len(values)}"}
+            )
+        if errors:
+            raise InvalidFields(errors)
+        return dict(zip(self._names, values, strict=True))
+
+    def _check(self, given: dict[str, Any], errors: list[FieldError]) -> list[float]:
+        values = []
+        for feature in self._features:
+            if feature.name not in given:
+                errors.append({"field": feature.name, "message": "is missing"})
+                continue
+            value = given[feature.name]
+            fault = _fault(value, feature)
+            if fault:
+                errors.append({"field": feature.name, "message": fault})
+            else:
+                values.append(float(value))
+        if errors:
+            raise InvalidFields(errors)
+        return values
+
+
+def _fault(value: Any, feature: Feature) -> str | None:
+    # Not isinstance: a boolean is an int to Python.
+    if type(value) is not float and type(value) is not int:
+        return f"must be a number, not {_kind(value)}"
+    if value != value or value in (math.inf, -math.inf):
+        return "must be a finite number"
+    if not -_LARGEST <= value <= _LARGEST:
+        return "must be a number that fits 32-bit floating point"
+    if feature.dtype == "integer" and value != int(value):
+        return "must be a whole number"
+    return None
+
+
+def _kind(value: Any) -> str:
+    return _KINDS.get(type(value), "a number")

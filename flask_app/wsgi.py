@@ -1,0 +1,5 @@
+"""What Gunicorn's workers import."""
+
+from flask_app.application import create_app
+
+app = create_app()
