@@ -1,0 +1,23 @@
+#!/bin/sh
+# Start Nginx in its container: certificates, configuration, then Nginx itself as process 1.
+#
+# | variable   | meaning                                                                              |
+# | MAKE_CERTS | 1: make certificates in CERT_DIR where they are missing or about to expire (Compose) |
+# | CERT_NAMES | more host names and addresses for the certificate, separated by spaces               |
+# Everything else: see render.sh.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+CERT_DIR=${CERT_DIR:-/certs}
+
+if [ "${MAKE_CERTS:-0}" = 1 ]; then
+    # Split on purpose; a name holds no wildcard that could match a file.
+    # shellcheck disable=SC2086
+    (set -f && exec sh "$here/make-certs.sh" "$CERT_DIR" ${CERT_NAMES:-})
+elif ! [ -r "$CERT_DIR/tls.crt" ] || ! [ -r "$CERT_DIR/tls.key" ]; then
+    echo "nginx-server: $CERT_DIR has no readable tls.crt and tls.key: mount a certificate there (Kubernetes: the Secret nginx-certs), or set MAKE_CERTS=1 and mount a writable volume." >&2
+    exit 1
+fi
+
+config=$(sh "$here/render.sh")
+# -e: or Nginx opens its built-in log path first, which a read-only root refuses.
+exec nginx -e stderr -c "$config" -g 'daemon off;'

@@ -1,0 +1,185 @@
+#!/bin/sh
+# Render nginx.conf from the template, for the Nginx that is installed; print the path of the result.
+#
+#   nginx/render.sh          writes $RUN_DIR/nginx.conf and makes the folders it names
+#
+# | variable          | default            | meaning                                                            |
+# | BIND_ADDRESS      | 0.0.0.0            | address to listen on; IPv6 without brackets                        |
+# | HTTPS_PORT        | 8443               | port to listen on, TLS                                             |
+# | HTTP_PORT         | 8080               | port to listen on, redirects to HTTPS                              |
+# | PUBLIC_HTTPS_PORT | value of HTTPS_PORT | port that clients see, named by the redirect                      |
+# | API_UPSTREAM      | flask-api:5000     | host:port of the API                                               |
+# | UI_UPSTREAM       | streamlit-ui:8501  | host:port of Streamlit                                             |
+# | UPSTREAM_RESOLVE  | off                | on: follow the names' addresses while running (Compose);           |
+# |                   |                    | off: look them up once at start (processes, a Kubernetes Service)  |
+# | CERT_DIR          | /certs             | folder with tls.crt and tls.key                                    |
+# | MAX_BODY_BYTES    | 1048576            | largest request body; must equal the API's                         |
+# | NGINX_WORKERS     | 2                  | worker processes (auto counts the node's cores, not the limit's)   |
+# | RUN_DIR           | /tmp/nginx         | writable folder for nginx.conf, the pid file and temporary files   |
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+# Debian keeps nginx where a user's PATH does not look.
+PATH=$PATH:/usr/sbin:/usr/local/sbin
+
+fail() {
+    echo "nginx/render.sh: $*" >&2
+    exit 1
+}
+
+port() { # NAME VALUE
+    case $2 in
+        '' | *[!0-9]* | ??????*) fail "$1 is '$2', but must be a port: a number from 1 to 65535." ;;
+    esac
+    { [ "$2" -ge 1 ] && [ "$2" -le 65535 ]; } || fail "$1 is '$2', but must be a port: a number from 1 to 65535."
+}
+
+count() { # NAME VALUE
+    case $2 in
+        '' | 0* | *[!0-9]*) fail "$1 is '$2', but must be a whole number above 0." ;;
+    esac
+}
+
+upstream() { # NAME VALUE
+    case $2 in
+        *[!][A-Za-z0-9.:_-]* | :* | *: | *:*[!0-9]) fail "$1 is '$2', but must be host:port, like flask-api:5000." ;;
+        *:*) port "the port of $1" "${2##*:}" ;;
+        *) fail "$1 is '$2', but must be host:port, like flask-api:5000." ;;
+    esac
+}
+
+folder() { # NAME VALUE
+    # These characters would end the quotes or name a variable in nginx.conf.
+    case $2 in
+        *[\"\'\\\;\$\{\}]* | *'
+'*) fail "$1 is '$2', but Nginx cannot use a path with quotes, backslashes, \$, ;, { or }." ;;
+        /*) ;;
+        *) fail "$1 is '$2', but must be an absolute path." ;;
+    esac
+}
+
+BIND_ADDRESS=${BIND_ADDRESS:-0.0.0.0}
+HTTPS_PORT=${HTTPS_PORT:-8443}
+HTTP_PORT=${HTTP_PORT:-8080}
+PUBLIC_HTTPS_PORT=${PUBLIC_HTTPS_PORT:-$HTTPS_PORT}
+API_UPSTREAM=${API_UPSTREAM:-flask-api:5000}
+UI_UPSTREAM=${UI_UPSTREAM:-streamlit-ui:8501}
+UPSTREAM_RESOLVE=${UPSTREAM_RESOLVE:-off}
+CERT_DIR=${CERT_DIR:-/certs}
+MAX_BODY_BYTES=${MAX_BODY_BYTES:-1048576}
+NGINX_WORKERS=${NGINX_WORKERS:-2}
+RUN_DIR=${RUN_DIR:-/tmp/nginx}
+
+case $BIND_ADDRESS in
+    *[!A-Za-z0-9.:-]*) fail "BIND_ADDRESS is '$BIND_ADDRESS', but must be an address such as 127.0.0.1, 0.0.0.0 or ::1." ;;
+    *:*) listen_address="[$BIND_ADDRESS]" ;;
+    *) listen_address=$BIND_ADDRESS ;;
+esac
+port HTTPS_PORT "$HTTPS_PORT"
+port HTTP_PORT "$HTTP_PORT"
+port PUBLIC_HTTPS_PORT "$PUBLIC_HTTPS_PORT"
+[ "$HTTPS_PORT" != "$HTTP_PORT" ] || fail "HTTPS_PORT and HTTP_PORT are both $HTTP_PORT, but must differ."
+upstream API_UPSTREAM "$API_UPSTREAM"
+upstream UI_UPSTREAM "$UI_UPSTREAM"
+count MAX_BODY_BYTES "$MAX_BODY_BYTES"
+[ "$NGINX_WORKERS" = auto ] || count NGINX_WORKERS "$NGINX_WORKERS"
+folder CERT_DIR "$CERT_DIR"
+folder RUN_DIR "$RUN_DIR"
+
+for file in tls.crt tls.key; do
+    [ -r "$CERT_DIR/$file" ] ||
+        fail "there is no readable $CERT_DIR/$file: put a certificate there, or make one with nginx/make-certs.sh $CERT_DIR."
+done
+
+command -v nginx >/dev/null || fail "nginx is not installed: apt install nginx-light, or brew install nginx."
+version=$(nginx -v 2>&1 | sed -n 's|.*/\([0-9][0-9]*\.[0-9][0-9]*\.[0-9][0-9]*\).*|\1|p')
+[ -n "$version" ] || fail "'nginx -v' names no version: $(nginx -v 2>&1)."
+
+newer() { # is Nginx at least $1.$2.$3?
+    echo "$version" | {
+        IFS=. read -r major minor patch
+        [ $((major * 1000000 + minor * 1000 + patch)) -ge $(($1 * 1000000 + $2 * 1000 + $3)) ]
+    }
+}
+
+redirect_port=:$PUBLIC_HTTPS_PORT
+[ "$PUBLIC_HTTPS_PORT" != 443 ] || redirect_port=
+
+# 1.25.1 warns about the old place of http2, older ones do not know the new one.
+listen_http2=' http2' when_http2_on=no
+if newer 1 25 1; then
+    listen_http2='' when_http2_on=yes
+fi
+
+when_group=yes when_resolve=no when_zone=no resolve='' nameservers=''
+api_target=flask_api ui_target=streamlit_ui
+# Keepalive to the upstream wants an empty Connection header.
+idle_connection=''
+case $UPSTREAM_RESOLVE in
+    off) ;;
+    on)
+        when_resolve=yes
+        # A scoped address (fe80::1%eth0) is one that Nginx cannot use.
+        nameservers=$(awk '$1 == "nameserver" && $2 !~ /%/ { printf "%s%s", sep, ($2 ~ /:/ ? "[" $2 "]" : $2); sep = " " }' /etc/resolv.conf 2>/dev/null) || true
+        [ -n "$nameservers" ] || fail "UPSTREAM_RESOLVE is on, but /etc/resolv.conf names no nameserver: set UPSTREAM_RESOLVE=off."
+        # From 1.27.3 a group can follow its names. An older Nginx resolves for each request and keeps no connection;
+        # the upstream is then told so, that it closes first and the TIME_WAIT is not ours.
+        if newer 1 27 3; then
+            when_zone=yes resolve=' resolve'
+        else
+            when_group=no api_target=$API_UPSTREAM ui_target=$UI_UPSTREAM idle_connection=close
+        fi
+        ;;
+    *) fail "UPSTREAM_RESOLVE is '$UPSTREAM_RESOLVE', but must be on or off." ;;
+esac
+
+when_root=no run_user=''
+if [ "$(id -u)" = 0 ]; then
+    when_root=yes run_user="$(id -un) $(id -gn)"
+fi
+
+mkdir -p "$RUN_DIR/body" "$RUN_DIR/proxy" "$RUN_DIR/unused" ||
+    fail "RUN_DIR $RUN_DIR cannot be written: set RUN_DIR to a folder that can."
+
+# shellcheck disable=SC2016 # ${NAME} is a mark of the template, not a variable
+value() { # sed command that fills mark $1 with $2
+    printf 's|\\${%s}|%s|g\n' "$1" "$(printf %s "$2" | sed 's/[&\\|]/\\&/g')"
+}
+# shellcheck disable=SC2016
+when() { # sed command that keeps or drops the lines of mark $1
+    if [ "$2" = yes ]; then
+        printf 's|^\\${WHEN_%s}||\n' "$1"
+    else
+        printf '/^\\${WHEN_%s}/d\n' "$1"
+    fi
+}
+sed "$(
+    when ROOT $when_root
+    when RESOLVE $when_resolve
+    when GROUP $when_group
+    when ZONE $when_zone
+    when HTTP2_ON $when_http2_on
+    value RUN_USER "$run_user"
+    value RUN_DIR "$RUN_DIR"
+    value CERT_DIR "$CERT_DIR"
+    value NGINX_WORKERS "$NGINX_WORKERS"
+    value MAX_BODY_BYTES "$MAX_BODY_BYTES"
+    value LISTEN_ADDRESS "$listen_address"
+    value HTTP_PORT "$HTTP_PORT"
+    value HTTPS_PORT "$HTTPS_PORT"
+    value REDIRECT_PORT "$redirect_port"
+    value LISTEN_HTTP2 "$listen_http2"
+    value API_UPSTREAM "$API_UPSTREAM"
+    value UI_UPSTREAM "$UI_UPSTREAM"
+    value API_TARGET "$api_target"
+    value UI_TARGET "$ui_target"
+    value RESOLVE "$resolve"
+    value NAMESERVERS "$nameservers"
+    value IDLE_CONNECTION "$idle_connection"
+)" "$here/nginx.conf.template" >"$RUN_DIR/nginx.conf.new"
+# shellcheck disable=SC2016 # the mark, not a variable
+if grep -v '^ *#' "$RUN_DIR/nginx.conf.new" | grep '\${' >&2; then
+    fail "the template has a mark that render.sh does not know (above)."
+fi
+mv "$RUN_DIR/nginx.conf.new" "$RUN_DIR/nginx.conf"
+echo "$RUN_DIR/nginx.conf"
