@@ -1,0 +1,274 @@
+#!/usr/bin/env bash
+# Usage: ./minikube-deploy.sh            deploy on Minikube, or update what runs there
+#        ./minikube-deploy.sh --delete   remove the stack and its images; Minikube itself keeps running
+#        ./minikube-deploy.sh --help     this text
+#
+# Starts Minikube if need be, builds the three images inside it, makes the certificates, applies k8s/, waits until
+# everything is ready, and asks for one prediction through Nginx. Nothing but the named Minikube cluster is touched.
+#
+#   MINIKUBE_PROFILE   which Minikube cluster (minikube)
+#   ROLLOUT_TIMEOUT    seconds to wait for each part (300)
+
+# macOS still has bash 3.2: no mapfile, no associative arrays, no ${name,,}.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+PROFILE=${MINIKUBE_PROFILE:-minikube}
+ROLLOUT_TIMEOUT=${ROLLOUT_TIMEOUT:-300}
+NAMESPACE=iris
+PARTS="flask-api streamlit-ui nginx-server"
+OVERLAY=.run/minikube
+CERTS=.run/minikube-certs
+
+reason=""      # the sentence to end with when something failed
+suspects=""    # the parts whose pods to show then; empty until they are applied
+forward_pid="" # the port-forward this run started
+
+say() { printf '==> %s\n' "$*"; }
+
+# fail SENTENCE: ends the run; the sentence says what to do.
+fail() {
+  reason=$1
+  exit 1
+}
+
+# Both name the cluster each time, so that the current context, whatever it is, plays no part.
+mk() { minikube -p "$PROFILE" "$@"; }
+kube() { kubectl --context "$PROFILE" -n "$NAMESPACE" "$@"; }
+
+on_exit() {
+  status=$?
+  trap - EXIT
+  if [ -n "$forward_pid" ]; then
+    kill "$forward_pid" 2>/dev/null || true
+    wait "$forward_pid" 2>/dev/null || true
+  fi
+  if [ "$status" -ne 0 ] && [ "$status" -ne 130 ]; then
+    [ -z "$suspects" ] || diagnose >&2 || true
+    printf '\nminikube-deploy: %s\n' "${reason:-stopped by the error above (status $status)}" >&2
+  fi
+  exit "$status"
+}
+
+# Events and logs of the parts in $suspects: of their pods that are not ready, or of all when all are.
+diagnose() {
+  printf '\n--- pods\n'
+  kube get pods -o wide || true
+  printf '\n--- last events\n'
+  kube get events --sort-by=.lastTimestamp | tail -n 20 || true
+  for part in $suspects; do
+    pods=$(kube get pods -l "app.kubernetes.io/name=$part" \
+      -o 'jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}') || continue
+    chosen=$(printf '%s\n' "$pods" | awk 'NF && $2 != "True" {print $1}')
+    [ -n "$chosen" ] || chosen=$(printf '%s\n' "$pods" | awk 'NF {print $1}')
+    for pod in $chosen; do
+      printf '\n--- log of %s\n' "$pod"
+      kube logs "$pod" --tail=40 || true
+      if previous=$(kube logs "$pod" --tail=40 --previous 2>/dev/null); then
+        printf -- '--- log of %s before its last restart\n%s\n' "$pod" "$previous"
+      fi
+    done
+  done
+}
+
+check_tools() {
+  missing=""
+  while read -r tool source; do
+    command -v "$tool" >/dev/null 2>&1 || missing="$missing
+  $tool   $source"
+  done <<EOF
+minikube https://minikube.sigs.k8s.io/docs/start/
+kubectl  https://kubernetes.io/docs/tasks/tools/
+openssl  apt install openssl, or brew install openssl
+curl     apt install curl, or brew install curl
+EOF
+  [ -z "$missing" ] || fail "missing tools; install them and run this again:$missing"
+}
+
+digest() { openssl dgst -sha256 | sed 's/^.*= *//'; }
+
+# image_sources DOCKERFILE: the paths that it copies from the build context.
+image_sources() {
+  awk '/^ *#/ { next } { if (sub(/\\$/, "")) { line = line " " $0; next } print line " " $0; line = "" }' "$1" |
+    awk 'toupper($1) ~ /^(COPY|ADD)$/ && !/--from=/ {
+      gsub(/[][",]/, " ")
+      for (i = 2; i < NF; i++) if ($i !~ /^--/) print $i
+    }'
+}
+
+# content_tag PART: a tag that changes with the Dockerfile, .dockerignore and every file that goes into the image, and
+# only then. A fixed tag would not do: Minikube keeps the old image of a tag it knows (minikube#11276).
+content_tag() {
+  dockerfile=Dockerfile.$1
+  sources=$(image_sources "$dockerfile") || return 1
+  # Unquoted, for the patterns among them. What is pruned here stands in .dockerignore too.
+  # shellcheck disable=SC2086
+  files=$(find .dockerignore "$dockerfile" $sources -name __pycache__ -prune -o -type f ! -name '*.pyc' \
+    ! -name .DS_Store -print | LC_ALL=C sort -u) || return 1
+  listing=$(printf '%s\n' "$files" | while IFS= read -r file; do
+    mode=-
+    [ ! -x "$file" ] || mode=x
+    printf '%s %s %s\n' "$file" "$mode" "$(digest <"$file")"
+  done)
+  # With letters in front, or a tag of digits alone would be a number in YAML.
+  printf 'sha-%s\n' "$(printf '%s\n' "$listing" | digest | cut -c 1-16)"
+}
+
+# has_image NAME:TAG
+has_image() {
+  images=$(mk image ls) || fail "Minikube does not list its images; look at: minikube -p $PROFILE status"
+  printf '%s\n' "$images" | grep -E "(^|/)$1\$" >/dev/null
+}
+
+# build_image PART TAG
+build_image() {
+  if has_image "$1:$2"; then
+    say "$1:$2 is built already"
+    return
+  fi
+  say "building $1:$2"
+  # The Dockerfile's path counts from the context. The status tells nothing: it is 0 after a failed build too.
+  mk image build --all -t "$1:$2" -f "Dockerfile.$1" . || true
+  has_image "$1:$2" || fail "the image $1 was not built; the reason stands above. To see it alone: minikube -p $PROFILE image build -t $1:try -f Dockerfile.$1 ."
+}
+
+start_minikube() {
+  if mk status >/dev/null 2>&1; then
+    say "Minikube ($PROFILE) is running"
+    return
+  fi
+  say "starting Minikube ($PROFILE)"
+  mk start || fail "Minikube did not start; its own message above says why (a driver such as docker is needed: https://minikube.sigs.k8s.io/docs/drivers/)"
+}
+
+make_secrets() {
+  ip=$(mk ip) || fail "Minikube has no address; try: minikube -p $PROFILE start"
+  sh nginx/make-certs.sh "$CERTS" "$ip" || fail "no certificates were made; the reason stands above"
+  kube create secret tls nginx-certs --cert="$CERTS/tls.crt" --key="$CERTS/tls.key" --dry-run=client -o yaml |
+    kube apply -f - || fail "the Secret nginx-certs was not accepted; the reason stands above"
+  # Once: a new one would end the sessions of every open page.
+  if ! kube get secret streamlit-cookie >/dev/null 2>&1; then
+    openssl rand -hex 32 | tr -d '\n' | kube create secret generic streamlit-cookie --from-file=cookie-secret=/dev/stdin ||
+      fail "the Secret streamlit-cookie was not accepted; the reason stands above"
+  fi
+}
+
+# write_overlay: k8s/ with the tags just built, and with annotations that make pods start anew when the configuration
+# or the certificate changes, which Kubernetes alone does not do.
+write_overlay() {
+  mkdir -p "$OVERLAY"
+  cat >"$OVERLAY/kustomization.yaml" <<EOF
+# Written by minikube-deploy.sh.
+resources:
+  - ../../k8s
+images:
+  - {name: flask-api, newTag: $flask_api_tag}
+  - {name: streamlit-ui, newTag: $streamlit_ui_tag}
+  - {name: nginx-server, newTag: $nginx_server_tag}
+patches:
+  - target: {kind: Deployment}
+    patch: |-
+      {kind: Deployment, apiVersion: apps/v1, metadata: {name: all}, spec: {template: {metadata: {annotations: {
+        checksum/config: $(digest <k8s/configmap.yaml)}}}}}
+  - target: {kind: Deployment, name: nginx-server}
+    patch: |-
+      {kind: Deployment, apiVersion: apps/v1, metadata: {name: all}, spec: {template: {metadata: {annotations: {
+        checksum/certificate: $(digest <"$CERTS/tls.crt")}}}}}
+EOF
+}
+
+wait_for() {
+  suspects=$1
+  kube rollout status "deployment/$1" --timeout="${ROLLOUT_TIMEOUT}s" ||
+    fail "$1 did not become ready within $ROLLOUT_TIMEOUT s; its events and log stand above. Mend that and run this again (ROLLOUT_TIMEOUT=600 if it was only slow; minikube start --memory 4g if events speak of memory)"
+}
+
+# A port-forward, since a Service's own address cannot be reached with every driver (docker on macOS: minikube#7332).
+check_prediction() {
+  suspects="nginx-server flask-api"
+  log=$OVERLAY/port-forward.log
+  kubectl --context "$PROFILE" -n "$NAMESPACE" port-forward --address 127.0.0.1 service/nginx-server :443 >"$log" 2>&1 &
+  forward_pid=$!
+  port=""
+  for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+    port=$(sed -n 's/^Forwarding from 127\.0\.0\.1:\([0-9]*\).*/\1/p' "$log")
+    [ -z "$port" ] || break
+    sleep 1
+  done
+  [ -n "$port" ] || fail "kubectl port-forward to nginx-server did not start: $(cat "$log")"
+  answer=$(curl -fsS --noproxy '*' --max-time 20 --retry 3 --cacert "$CERTS/ca.crt" -H 'Content-Type: application/json' \
+    -d '{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}' "https://127.0.0.1:$port/predict") ||
+    fail "POST /predict through Nginx failed; the logs of nginx-server and flask-api stand above"
+  species=$(printf '%s' "$answer" | sed -n 's/.*"class_name": *"\([^"]*\)".*/\1/p')
+  version=$(printf '%s' "$answer" | sed -n 's/.*"model_version": *"\([^"]*\)".*/\1/p')
+  [ "$species" = setosa ] || fail "the prediction for a known setosa is '$species'; the model is wrong: $answer"
+  [ -n "$version" ] || fail "the prediction names no model version: $answer"
+  say "predicted $species with model $version"
+}
+
+print_addresses() {
+  node_port=$(kube get service nginx-server -o 'jsonpath={.spec.ports[?(@.name=="https")].nodePort}') || node_port=""
+  trust="sudo cp $CERTS/ca.crt /usr/local/share/ca-certificates/iris.crt && sudo update-ca-certificates"
+  [ "$(uname)" != Darwin ] ||
+    trust="sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain $CERTS/ca.crt"
+  cat <<EOF
+
+The stack runs. Open it (UI and API) at
+  https://$ip:$node_port/     where this machine reaches Minikube's address (Linux, or a driver with a VM)
+  https://localhost:8443/     anywhere, while this runs in another terminal:
+    kubectl --context $PROFILE -n $NAMESPACE port-forward service/nginx-server 8443:443
+
+The browser warns until it trusts the authority made for this machine, $CERTS/ca.crt:
+  $trust
+  (Firefox: Settings, Certificates, View Certificates, Authorities, Import)
+
+Remove everything with: ./minikube-deploy.sh --delete
+EOF
+}
+
+deploy() {
+  check_tools
+  for part in $PARTS; do
+    [ -f "Dockerfile.$part" ] || fail "Dockerfile.$part is missing; run this from a complete clone"
+  done
+  start_minikube
+  flask_api_tag=$(content_tag flask-api) || fail "a file that Dockerfile.flask-api copies is missing; see above"
+  streamlit_ui_tag=$(content_tag streamlit-ui) || fail "a file that Dockerfile.streamlit-ui copies is missing; see above"
+  nginx_server_tag=$(content_tag nginx-server) || fail "a file that Dockerfile.nginx-server copies is missing; see above"
+  build_image flask-api "$flask_api_tag"
+  build_image streamlit-ui "$streamlit_ui_tag"
+  build_image nginx-server "$nginx_server_tag"
+  kube apply -f k8s/namespace.yaml || fail "the cluster does not answer; try: minikube -p $PROFILE update-context"
+  make_secrets
+  write_overlay
+  say "applying k8s/"
+  kube apply -k "$OVERLAY" || fail "the manifests were not accepted; the reason stands above"
+  for part in $PARTS; do
+    say "waiting for $part"
+    wait_for "$part"
+  done
+  check_prediction
+  print_addresses
+}
+
+delete() {
+  check_tools
+  mk status >/dev/null 2>&1 || fail "Minikube ($PROFILE) is not running. Start it and run this again (minikube -p $PROFILE start), or remove it with all that is in it (minikube -p $PROFILE delete)"
+  say "removing the namespace $NAMESPACE"
+  kube delete namespace "$NAMESPACE" --ignore-not-found --timeout=180s ||
+    fail "the namespace $NAMESPACE is still there; see: kubectl --context $PROFILE describe namespace $NAMESPACE"
+  for image in $(mk image ls | grep -E '(^|/)(flask-api|streamlit-ui|nginx-server):sha-[0-9a-f]*$' || true); do
+    mk image rm "$image" || say "the image $image stays: it is still in use"
+  done
+  rm -rf "$OVERLAY"
+  say "removed. Minikube keeps running (stop it: minikube -p $PROFILE stop); the certificates stay in $CERTS"
+}
+
+trap on_exit EXIT
+trap 'exit 130' INT TERM
+case ${1-} in
+  "") deploy ;;
+  --delete) delete ;;
+  -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" ;;
+  *) fail "unknown argument: $1 (see --help)" ;;
+esac
