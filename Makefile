@@ -1,0 +1,43 @@
+# One verb a target; `make help` lists them.
+.DEFAULT_GOAL := help
+PYTHON_VENV := .venv/bin/python
+
+.PHONY: help run train test lint format up down deploy lock
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+run: ## start everything as local processes: https://localhost:8443/
+	@sh local_stack/setup.sh local
+	@exec $(PYTHON_VENV) -m local_stack
+
+train: ## train a new version and make it current (a running API takes it up by itself)
+	@sh local_stack/setup.sh local
+	@$(PYTHON_VENV) -m model_training.train
+
+test: ## run every test that this machine can run
+	@sh local_stack/setup.sh dev
+	@$(PYTHON_VENV) -m pytest $(PYTEST_ARGS)
+
+lint: ## check style and types
+	@sh local_stack/setup.sh dev
+	@$(PYTHON_VENV) -m pytest -q tests/style
+
+format: ## rewrite the Python files in the project's style
+	@sh local_stack/setup.sh dev
+	@$(PYTHON_VENV) -m ruff check --fix . && $(PYTHON_VENV) -m ruff format .
+
+up: ## start everything with Docker Compose: https://localhost/
+	docker compose up --build
+
+down: ## stop what `make up` started; certificates are kept
+	docker compose down
+
+deploy: ## build into Minikube and deploy
+	./minikube-deploy.sh
+
+lock: ## pin requirements/*.in anew, with hashes, into requirements/*.txt (needs uv)
+	@set -e; cd requirements; \
+	compile="uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'"; \
+	sh -c "$$compile --upgrade dev.in -o dev.txt"; \
+	for name in local training api ui; do sh -c "$$compile $$name.in -c dev.txt -o $$name.txt"; done

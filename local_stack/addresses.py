@@ -1,0 +1,91 @@
+"""Where the parts listen, from the environment."""
+
+import errno
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_PORTS = {"https_port": 8443, "http_port": 8080, "api_port": 5000, "ui_port": 8501}
+
+# Addresses that mean "every one of this machine"; a client needs a real one.
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+_LOCAL = {"127.0.0.1", "::1"}
+
+
+class AddressError(Exception):
+    """An address or a port cannot be used; the message says which and what to set instead."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The bind address and one port a part."""
+
+    bind_address: str
+    https_port: int
+    http_port: int
+    api_port: int
+    ui_port: int
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Addresses":
+        """Read BIND_ADDRESS, HTTPS_PORT, HTTP_PORT, API_PORT and UI_PORT.
+
+        Raises:
+            AddressError: a port is no port, or two parts were given the same one.
+        """
+        ports: dict[str, int] = {}
+        for name, default in _PORTS.items():
+            text = environ.get(name.upper()) or str(default)
+            if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+                raise AddressError(f"{name.upper()}={text!r} is not a port; use a number from 1 to 65535.")
+            if int(text) in ports.values():
+                raise AddressError(f"{name.upper()}={text} is used twice; give each part a port of its own.")
+            ports[name] = int(text)
+        return cls(bind_address=environ.get("BIND_ADDRESS") or "127.0.0.1", **ports)
+
+    @property
+    def client_host(self) -> str:
+        """Host for a client on this machine, bracketed if IPv6."""
+        address = _WILDCARDS.get(self.bind_address, self.bind_address)
+        return f"[{address}]" if ":" in address else address
+
+    @property
+    def shown_host(self) -> str:
+        """Host that is shown to people; the certificate names localhost."""
+        address = _WILDCARDS.get(self.bind_address, self.bind_address)
+        return "localhost" if address in _LOCAL else self.client_host
+
+    def check_free(self) -> None:
+        """Make sure that every port can be listened on now.
+
+        Raises:
+            AddressError: it names every port that cannot, and its variable.
+        """
+        taken = []
+        for name in _PORTS:
+            port = getattr(self, name)
+            try:
+                _try_port(self.bind_address, port)
+            except socket.gaierror:
+                raise AddressError(f"BIND_ADDRESS={self.bind_address!r} is not an address of this machine.") from None
+            except OSError as error:
+                if error.errno == errno.EADDRNOTAVAIL:
+                    raise AddressError(
+                        f"BIND_ADDRESS={self.bind_address!r} is not an address of this machine."
+                    ) from None
+                why = "needs root" if error.errno == errno.EACCES else "is already in use"
+                taken.append(f"port {port} ({name.upper()}) {why}")
+        if taken:
+            example = taken[0].split("(")[1].split(")")[0]
+            raise AddressError(
+                f"On {self.bind_address} {' and '.join(taken)}; stop what uses it, or choose another:"
+                f" {example}=<port> make run."
+            )
+
+
+def _try_port(address: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As the servers do: a connection of the last run that still times out is no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((address, port))
