@@ -8,6 +8,9 @@ from pathlib import Path
 # Gunicorn reads this file before it puts the working directory on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from gunicorn.http import wsgi
+
+from flask_app.gunicorn_response import OneWriteResponse
 from flask_app.logs import logging_config
 from flask_app.settings import Settings, SettingsError
 
@@ -41,3 +44,8 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 logging.config.dictConfig(logging_config(_settings.log_format, _settings.log_level))
 logger_class = "flask_app.gunicorn_logger.GunicornLogger"
+
+
+def post_fork(_server: object, _worker: object) -> None:
+    """In each worker: answers in one write; the threaded worker has no setting for that."""
+    wsgi.Response = OneWriteResponse

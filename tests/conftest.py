@@ -1,0 +1,55 @@
+"""Ways to run the system, and what a skip means.
+
+REQUIRE_ALL=1 turns every skip into a failure: on the build machine nothing may be missing.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stacks import ComposeStack, ProcessStack
+
+FIXTURES = {"processes": "process_stack", "compose": "compose"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Cheap tests first: whoever broke something small should not wait for images to be built.
+    order = ["style", "unit", "manifests", "scripts", "local_stack", "readme", "system", "containers"]
+    rank = {name: index for index, name in enumerate(order)}
+    folders = {item: item.path.relative_to(item.config.rootpath / "tests").parts[0] for item in items}
+    items.sort(key=lambda item: (rank.get(folders[item], len(order)), "compose" in item.name))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("REQUIRE_ALL") == "1":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and REQUIRE_ALL=1 forbids that: {reason}"
+
+
+def _ways() -> list[str]:
+    return ["given"] if os.environ.get("BASE_URL") else list(FIXTURES)
+
+
+@pytest.fixture(scope="session")
+def process_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessStack]:
+    """The system as local processes, by the entry point of `make run`."""
+    with ProcessStack(tmp_path_factory.mktemp("processes")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
+    """The system in containers; its images are built from this checkout."""
+    with ComposeStack(tmp_path_factory.mktemp("compose")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=_ways())
+def stack(request: pytest.FixtureRequest) -> object:
+    """Each way to run in turn; nothing where BASE_URL names a system that runs already."""
+    return request.getfixturevalue(FIXTURES[request.param]) if request.param in FIXTURES else None

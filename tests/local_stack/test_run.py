@@ -1,0 +1,241 @@
+"""`make run`: its starts, its stops and what it survives."""
+
+import concurrent.futures
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from sklearn.datasets import load_iris
+
+from model_training.artifact import load_artifact
+from model_training.store import ArtifactStore
+from tests.stacks import READY_LINE, ProcessStack
+
+SETOSA = {"features": [5.1, 3.5, 1.4, 0.2]}
+
+
+def children(pid: int) -> list[int]:
+    """Process ids below a process, all generations."""
+    direct = [
+        int(line)
+        for line in subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+        ).stdout.split()
+    ]
+    return [*direct, *(below for child in direct for below in children(child))]
+
+
+def commands(pids: list[int]) -> dict[int, str]:
+    found = {}
+    for pid in pids:
+        try:
+            found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+    return found
+
+
+def api_pids(stack: ProcessStack) -> tuple[int, list[int]]:
+    """Gunicorn's arbiter and its workers."""
+    assert stack.process is not None
+    gunicorns = [pid for pid, command in commands(children(stack.process.pid)).items() if "bin/gunicorn" in command]
+    arbiter = min(gunicorns, key=lambda pid: len(set(children(pid)) & set(gunicorns)) == 0)
+    return arbiter, [pid for pid in gunicorns if pid != arbiter]
+
+
+def predict_all(stack: ProcessStack, count: int, connections: int, pause_seconds: float = 0.0) -> list[int | str]:
+    """POST `count` rows through Nginx over kept connections; returns each one's status or error."""
+
+    def some(share: int) -> list[int | str]:
+        results: list[int | str] = []
+        with requests.Session() as session:
+            session.trust_env = False
+            session.verify = stack.ca_cert
+            for _ in range(share):
+                try:
+                    results.append(session.post(f"{stack.base_url}/predict", json=SETOSA, timeout=30).status_code)
+                except requests.RequestException as error:
+                    results.append(repr(error))
+                time.sleep(pause_seconds)
+        return results
+
+    with concurrent.futures.ThreadPoolExecutor(connections) as pool:
+        shares = pool.map(some, [count // connections] * connections)
+        return [result for share in shares for result in share]
+
+
+def test_all_irises_through_tls_agree_with_the_model_in_process(process_stack: ProcessStack) -> None:
+    store = ArtifactStore(process_stack.store)
+    model = load_artifact(store.folder(store.current()), store.current()).model
+    rows = load_iris().data
+    expected = model.predict_proba(rows)
+    with requests.Session() as session:
+        session.trust_env = False
+        session.verify = process_stack.ca_cert
+        answers = [
+            session.post(f"{process_stack.base_url}/predict", json={"features": row.tolist()}, timeout=10).json()
+            for row in rows
+        ]
+    given = np.array([list(answer["probabilities"].values()) for answer in answers], dtype=np.float32)
+    assert np.array_equal(given, expected)
+    assert [answer["prediction"] for answer in answers] == expected.argmax(axis=1).tolist()
+
+
+def test_each_part_logs_to_its_file(process_stack: ProcessStack) -> None:
+    logs = Path(process_stack.env["RUN_DIR"]) / "logs"
+    assert "POST" in (logs / "nginx-server.log").read_text()
+    assert "model loaded" in (logs / "flask-api.log").read_text()
+    # Streamlit has nothing to say as long as all is well.
+    assert (logs / "streamlit-ui.log").exists()
+    assert any(line.split("|")[0].rstrip().endswith("flask-api") for line in process_stack.lines)
+
+
+def test_a_killed_worker_fails_no_request(process_stack: ProcessStack) -> None:
+    """Prediction is idempotent, so Nginx asks another worker when one dies under a request."""
+    _, workers = api_pids(process_stack)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        running = pool.submit(predict_all, process_stack, 2000, 8)
+        time.sleep(1)
+        os.kill(workers[0], signal.SIGKILL)
+        results = running.result()
+    assert len(results) == 2000
+    assert set(results) == {200}
+
+
+def test_sigterm_during_load_fails_no_accepted_request(tmp_path: Path) -> None:
+    """The API finishes what it took; what comes later gets Nginx's 502 as JSON, never a cut connection."""
+    with ProcessStack(tmp_path) as stack:
+        arbiter, _ = api_pids(stack)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            running = pool.submit(predict_all, stack, 2000, 8)
+            time.sleep(1)
+            os.kill(arbiter, signal.SIGTERM)
+            results = running.result()
+        assert stack.wait(20) != 0
+    assert all(isinstance(result, int) for result in results)
+    assert results.count(200) > 50
+    assert set(results) <= {200, 502}
+    log = (Path(stack.env["RUN_DIR"]) / "logs" / "flask-api.log").read_text()
+    accepted = [json.loads(line) for line in log.splitlines() if '"route": "/predict"' in line]
+    # Every request that the API took reached its client: none was lost on the way back.
+    assert len(accepted) == results.count(200)
+
+
+def test_ctrl_c_stops_everything_within_ten_seconds(tmp_path: Path) -> None:
+    with ProcessStack(tmp_path) as stack:
+        assert stack.process is not None
+        below = children(stack.process.pid)
+        assert len(below) >= 7
+        began = time.monotonic()
+        status = stack.stop(signal.SIGINT)
+        assert time.monotonic() - began < 10
+    assert status == 130
+    time.sleep(0.2)
+    assert commands(below) == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_stop_everything_too(tmp_path: Path, number: signal.Signals) -> None:
+    with ProcessStack(tmp_path) as stack:
+        assert stack.process is not None
+        below = children(stack.process.pid)
+        assert stack.stop(number) == 128 + number
+    time.sleep(0.2)
+    assert commands(below) == {}
+
+
+def test_a_signal_while_starting_leaves_nothing(tmp_path: Path) -> None:
+    stack = ProcessStack(tmp_path).start()
+    stack.wait_for("started (pid=")
+    assert stack.process is not None
+    below = children(stack.process.pid)
+    assert stack.stop(signal.SIGTERM) == 143
+    time.sleep(0.2)
+    assert commands(below) == {}
+
+
+def test_a_part_that_dies_ends_the_run_and_shows_its_log(tmp_path: Path) -> None:
+    with ProcessStack(tmp_path) as stack:
+        assert stack.process is not None
+        below = children(stack.process.pid)
+        (ui,) = [pid for pid, command in commands(below).items() if "streamlit run" in command]
+        os.kill(ui, signal.SIGKILL)
+        assert stack.wait(20) == 1
+    time.sleep(0.2)
+    assert commands(below) == {}
+    end = "".join(stack.lines[-40:])
+    assert "streamlit-ui ended with status -9, so everything was stopped. The end of " in end
+
+
+def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
+    stack = ProcessStack(tmp_path)
+    with socket.create_server(("127.0.0.1", int(stack.env["API_PORT"]))):
+        stack.start()
+        assert stack.wait(20) == 1
+    assert len(stack.lines) == 1
+    assert f"port {stack.env['API_PORT']} (API_PORT) is already in use" in stack.lines[0]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({"API_PORT": "fivethousand"}, "API_PORT='fivethousand' is not a port"),
+        ({"HTTP_PORT": "70000"}, "HTTP_PORT='70000' is not a port"),
+        ({"UI_PORT": "5999", "API_PORT": "5999"}, "is used twice"),
+        ({"BIND_ADDRESS": "192.0.2.1"}, "BIND_ADDRESS='192.0.2.1' is not an address of this machine"),
+        ({"BIND_ADDRESS": "nowhere.invalid"}, "BIND_ADDRESS='nowhere.invalid' is not an address of this machine"),
+    ],
+)
+def test_a_bad_address_is_one_sentence(tmp_path: Path, environ: dict[str, str], sentence: str) -> None:
+    stack = ProcessStack(tmp_path, **environ).start()
+    assert stack.wait(20) == 1
+    assert len(stack.lines) == 1 and sentence in stack.lines[0]
+
+
+def test_a_refused_model_is_told_and_taken_up_once_mended(tmp_path: Path) -> None:
+    """The API stays up without a model, says why, and recovers by itself."""
+    with ProcessStack(tmp_path) as stack:
+        pass
+    store = ArtifactStore(stack.store)
+    pickled = store.folder(store.current()) / "iris_model.pkl"
+    good = pickled.read_bytes()
+    pickled.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    again = ProcessStack(tmp_path, MODEL_STORE=str(stack.store)).start()
+    again.wait_for("nginx-server is ready")
+    with requests.Session() as session:
+        session.trust_env = False
+        session.verify = again.ca_cert
+        for _ in range(100):
+            ready = session.get(f"{again.base_url}/ready", timeout=5)
+            if "SHA-256" in ready.text:
+                break
+            time.sleep(0.1)
+        assert ready.status_code == 503 and "SHA-256" in ready.json()["detail"]
+        assert session.post(f"{again.base_url}/predict", json=SETOSA, timeout=5).status_code == 503
+        assert session.get(f"{again.base_url}/health", timeout=5).status_code == 200
+        pickled.write_bytes(good)
+        again.wait_for(READY_LINE)
+        # Each worker looks at the store once a second.
+        time.sleep(2.5)
+        assert set(predict_all(again, 40, 8)) == {200}
+    again.stop()
+
+
+def test_ipv6(tmp_path: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback address: sysctl net.ipv6.conf.lo.disable_ipv6=0")
+    with ProcessStack(tmp_path, BIND_ADDRESS="::1") as stack, requests.Session() as session:
+        session.trust_env = False
+        session.verify = stack.ca_cert
+        url = stack.base_url.replace("localhost", "[::1]")
+        assert session.post(f"{url}/predict", json=SETOSA, timeout=10).json()["class_name"] == "setosa"

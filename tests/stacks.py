@@ -1,0 +1,206 @@
+"""Start and stop the system in the ways it can run on one machine, on ports that are free."""
+
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_LINE = "everything is ready"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+class ProcessStack:
+    """`python -m local_stack`, which is what `make run` ends in."""
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        self.folder = folder
+        https, http, api, ui = free_ports(4)
+        self.base_url = f"https://localhost:{https}"
+        self.http_url = f"http://localhost:{http}"
+        self.api_url = f"http://localhost:{api}"
+        self.ui_url = f"http://localhost:{ui}"
+        self.ca_cert = str(folder / "run" / "certs" / "ca.crt")
+        self.store = folder / "artifacts"
+        self.env = {
+            **os.environ,
+            "HTTPS_PORT": str(https),
+            "HTTP_PORT": str(http),
+            "API_PORT": str(api),
+            "UI_PORT": str(ui),
+            "RUN_DIR": str(folder / "run"),
+            "MODEL_STORE": str(self.store),
+            **environ,
+        }
+        self.lines: list[str] = []
+        self._fresh: queue.Queue[str | None] = queue.Queue()
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> Self:
+        """Start without waiting."""
+        # A session of its own, so that a Ctrl-C at the test run reaches only the test run.
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "local_stack"],
+            cwd=ROOT,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        return self
+
+    def wait_for(self, text: str, seconds: float = 90.0) -> str:
+        """The first new line that holds the text."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                line = self._fresh.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                line = None
+            if line is None:
+                output = "".join(self.lines[-60:])
+                raise AssertionError(f"no line with {text!r} within {seconds} s; the end of the output:\n{output}")
+            if text in line:
+                return line
+
+    def stop(self, number: int = signal.SIGINT, seconds: float = 30.0) -> int:
+        """Send the signal to the one process that `make run` is, and wait for its exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.wait(seconds)
+
+    def wait(self, seconds: float = 30.0) -> int:
+        """Wait until it ends by itself; returns its exit status, with all of its output in `lines`."""
+        assert self.process is not None
+        status = self.process.wait(seconds)
+        self._reader.join(5)
+        return status
+
+    def __enter__(self) -> Self:
+        self.start()
+        try:
+            self.wait_for(READY_LINE)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: TracebackType | object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+
+    def _read(self) -> None:
+        assert self.process is not None and self.process.stdout is not None
+        with self.process.stdout as output:
+            for line in output:
+                self.lines.append(line)
+                self._fresh.put(line)
+        self._fresh.put(None)
+
+
+class ComposeStack:
+    """`docker compose up --build` as a project of its own; docker-compose 1.29 where there is no newer one."""
+
+    def __init__(self, folder: Path) -> None:
+        https, http = free_ports(2)
+        self.project = f"iris-test-{uuid.uuid4().hex[:8]}"
+        self.base_url = f"https://localhost:{https}"
+        self.http_url = f"http://localhost:{http}"
+        self.ca_cert = str(folder / "ca.crt")
+        api, ui = free_ports(2)
+        self.env = {
+            **os.environ,
+            "HTTPS_PORT": str(https),
+            "HTTP_PORT": str(http),
+            "API_PORTS": f"{api}-{api + 9}",
+            "UI_PORTS": f"{ui}-{ui + 9}",
+        }
+        self.api_url = ""
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """`docker compose ARGUMENTS` for this project; its output is shown when it fails."""
+        done = subprocess.run(
+            [*compose_command(), "-p", self.project, *arguments],
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"compose {' '.join(arguments)}: {done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+        return done
+
+    def containers(self, service: str) -> list[str]:
+        """Ids of the service's running containers."""
+        return self.run("ps", "-q", service).stdout.split()
+
+    def __enter__(self) -> Self:
+        require_docker()
+        try:
+            self.run("up", "--build", "-d")
+            self.wait_until_healthy()
+            nginx = self.containers("nginx-server")[0]
+            subprocess.run(["docker", "cp", f"{nginx}:/certs/ca.crt", self.ca_cert], check=True, capture_output=True)
+            api = self.run("port", "flask-api", "5000").stdout.strip()
+            self.api_url = f"http://{api}"
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def wait_until_healthy(self, seconds: float = 120.0) -> None:
+        """Until every container of the project is."""
+        deadline = time.monotonic() + seconds
+        template = "{{.Name}} {{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}"
+        while True:
+            ids = self.run("ps", "-q").stdout.split()
+            states = subprocess.run(
+                ["docker", "inspect", "--format", template, *ids], capture_output=True, text=True, check=False
+            ).stdout
+            if ids and all(state.endswith(" healthy") for state in states.splitlines()):
+                return
+            if time.monotonic() > deadline:
+                logs = self.run("logs", "--tail", "30", check=False).stdout
+                raise AssertionError(f"not healthy within {seconds} s:\n{states}\n{logs}")
+            time.sleep(0.5)
+
+    def __exit__(self, *_: TracebackType | object) -> None:
+        self.run("down", "--volumes", "--timeout", "20", check=False)
+
+
+def compose_command() -> list[str]:
+    """Compose v2 if Docker has it, else 1.29."""
+    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
+        return ["docker", "compose"]
+    return ["docker-compose"]
+
+
+def require_docker() -> None:
+    """Skip with a line that says how to get it where no engine or no Compose answers."""
+    if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+        pytest.skip("no Docker engine answers: apt install docker.io docker-compose, and start it")
+    if compose_command() == ["docker-compose"] and not shutil.which("docker-compose"):
+        pytest.skip("Docker Compose is missing: apt install docker-compose")
