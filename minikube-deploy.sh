@@ -187,6 +187,8 @@ wait_for() {
 check_prediction() {
   suspects="nginx-server flask-api"
   log=$OVERLAY/port-forward.log
+  # Emptied here: the line below does so only once its process runs, and the port of the last run would be read.
+  : >"$log"
   kubectl --context "$PROFILE" -n "$NAMESPACE" port-forward --address 127.0.0.1 service/nginx-server :443 >"$log" 2>&1 &
   forward_pid=$!
   port=""

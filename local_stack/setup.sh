@@ -40,6 +40,7 @@ as_root() {
 }
 
 # A package's service must not start beside ours: Nginx would take port 80 at once.
+# shellcheck disable=SC2016 # the variables are those of the shell that root gets
 apt_script='
 set -e
 policy=/usr/sbin/policy-rc.d

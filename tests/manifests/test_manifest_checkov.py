@@ -1,0 +1,72 @@
+"""A maintained policy tool's opinion of the manifests, beside our own of test_manifest_policy.py.
+
+Checkov pins versions that ours must not follow, so it lives in an environment of its own (another path: CHECKOV=...):
+
+    python3 -m venv .venv-policy && .venv-policy/bin/pip install --require-hashes -r requirements/policy.txt
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+INSTALL = "checkov is missing: see the head of tests/manifests/test_manifest_checkov.py"
+# What is refused on purpose.
+JUSTIFIED = {
+    "CKV_K8S_15": "Always would ask a registry for images that only the cluster has; tags are never reused",
+    "CKV_K8S_35": "Streamlit takes its cookie secret from the environment or a flag, not from a file",
+    "CKV_K8S_40": "101 is the user of the official nginx image; the pod shares no folder with the host",
+    "CKV_K8S_43": "a digest would tie the manifests to one registry's copy of images that everybody builds",
+    "CKV2_K8S_6": "no NetworkPolicy so far",
+}
+
+
+def check(manifests: Path) -> dict[str, set[str]]:
+    """Failed checks and the objects that fail them."""
+    checkov = shutil.which(os.environ.get("CHECKOV") or ROOT / ".venv-policy/bin/checkov") or shutil.which("checkov")
+    if checkov is None:
+        pytest.skip(INSTALL)
+    run = subprocess.run(
+        [
+            checkov,
+            "--file",
+            str(manifests),
+            "--framework",
+            "kubernetes",
+            "--output",
+            "json",
+            "--skip-download",
+            "--quiet",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        # 1 when anything failed, which is what we want to see.
+        check=False,
+    )
+    report = json.loads(run.stdout)
+    # Nothing to check would pass, too.
+    assert report["summary"]["resource_count"] > 0 and report["summary"]["parsing_errors"] == 0, run.stderr
+    failed: dict[str, set[str]] = {}
+    for result in report["results"]["failed_checks"]:
+        failed.setdefault(result["check_id"], set()).add(result["resource"])
+    return failed
+
+
+def test_checkov_finds_only_what_is_justified(rendered_text, tmp_path):
+    manifests = tmp_path / "manifests.yaml"
+    manifests.write_text(rendered_text)
+    failed = check(manifests)
+    assert {check_id: objects for check_id, objects in failed.items() if check_id not in JUSTIFIED} == {}
+    # A justification that nothing needs any more would hide a later mistake.
+    assert JUSTIFIED.keys() - failed.keys() == set()
+
+
+def test_checkov_finds_a_privileged_container(rendered_text, tmp_path):
+    manifests = tmp_path / "manifests.yaml"
+    manifests.write_text(rendered_text.replace("privileged: false", "privileged: true"))
+    assert "CKV_K8S_16" in check(manifests)
