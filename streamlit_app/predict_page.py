@@ -11,9 +11,10 @@ from text import escape, humanise, label, percent, training_range
 
 # Side by side on a wide screen; Streamlit stacks them on a narrow one.
 COLUMNS = 2
-# Longer forms scroll in a box, so that the button and the result stay in reach.
-MOST_ROWS = 8
-BOX_HEIGHT_PIXELS = 560
+# Forms with more sliders are set closer and scroll in a box, so that the button and the result stay in reach.
+MOST_SLIDERS = 12
+CLOSE_COLUMNS = 4
+BOX_HEIGHT_PIXELS = 400
 # Query parameters that belong to Streamlit; writing them raises.
 RESERVED_PARAMETERS = {"embed", "embed_options"}
 
@@ -50,11 +51,12 @@ def _form(card: ModelCard) -> dict[str, float] | None:
     row: dict[str, float] = {}
     linked = False
     with st.form("row", border=False):
-        tall = len(card.features) > MOST_ROWS * COLUMNS
+        tall = len(card.features) > MOST_SLIDERS
+        columns = CLOSE_COLUMNS if tall else COLUMNS
         box = st.container(height=BOX_HEIGHT_PIXELS if tall else "content", border=tall)
         # One row of columns after the other keeps the card's order when a phone stacks them.
-        for first in range(0, len(card.features), COLUMNS):
-            for column, feature in zip(box.columns(COLUMNS), card.features[first : first + COLUMNS], strict=False):
+        for first in range(0, len(card.features), columns):
+            for column, feature in zip(box.columns(columns), card.features[first : first + columns], strict=False):
                 slider = make_slider(feature)
                 given = _linked_value(feature, slider)
                 linked = linked or given is not None
@@ -133,16 +135,13 @@ def _show(card: ModelCard, prediction: Prediction) -> None:
         st.warning(f"{name}: {escape(warning.message)}", icon=":material/warning:")
     probabilities = prediction.probabilities
     with st.container(border=True):
-        words, picture = st.columns([2, 3], vertical_alignment="center")
-        with words:
-            sure = probabilities.get(prediction.class_name)
-            st.metric(
-                "Predicted class",
-                escape(prediction.class_name),
-                delta=None if sure is None else f"{percent(sure)} probable",
-                delta_color="off",
-                delta_arrow="off",
-            )
+        words, picture = st.columns([2, 3])
+        with words.container(gap=None):
+            st.caption("Predicted class")
+            # A heading wraps; st.metric would cut a long name.
+            st.header(escape(prediction.class_name), anchor=False)
+            if prediction.class_name in probabilities:
+                st.markdown(f"**{escape(percent(probabilities[prediction.class_name]))}** probable")
         with picture:
             st.altair_chart(
                 probability_chart(probabilities, prediction.class_name),

@@ -1,0 +1,287 @@
+"""A person's visit with a real browser, through Nginx and TLS, on a desktop and on a phone."""
+
+import base64
+import functools
+import hashlib
+import re
+import shutil
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, expect, sync_playwright
+
+SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
+# The first visit after a start waits for the UI's imports, on a small machine for seconds.
+PATIENCE_MS = 20_000
+# The browser's own traffic would hide the page's.
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def spki_pin(url: str, ca_cert: str) -> str:
+    """The hash of the public key of a server's certificate, which is checked against `ca_cert` on the way."""
+    address = urlsplit(url)
+    context = ssl.create_default_context(cafile=ca_cert)
+    with (
+        socket.create_connection((address.hostname, address.port or 443), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=address.hostname) as secure,
+    ):
+        certificate = x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"")
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(key).digest()).decode()
+
+
+def launch(playwright: Playwright, *more: str) -> Browser:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if not program:
+        pytest.skip("No Chromium for the browser tests: apt install chromium")
+    return playwright.chromium.launch(executable_path=program, args=[*ARGUMENTS, *more])
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright, target) -> Iterator[Browser]:
+    # Chromium takes no file of authorities, but it can be told which key to expect, and no other will do.
+    pin = spki_pin(target.base_url, target.ca_cert) if target.ca_cert else ""
+    browser = launch(playwright, f"--ignore-certificate-errors-spki-list={pin}")
+    yield browser
+    browser.close()
+
+
+class Visits:
+    """Opens the UI, each time as a new visitor, and notes what fails and what goes to another host."""
+
+    def __init__(self, browser: Browser, target: Any) -> None:
+        self.browser, self.target = browser, target
+        self.contexts: list[BrowserContext] = []
+        self.problems: list[str] = []
+
+    def __call__(self, query: dict[str, Any] | None = None, size: str = "desktop", **options: Any) -> Page:
+        width, height = SIZES[size]
+        context = self.browser.new_context(
+            viewport={"width": width, "height": height}, ignore_https_errors=not self.target.ca_cert, **options
+        )
+        self.contexts.append(context)
+        context.set_default_timeout(PATIENCE_MS)
+        page = context.new_page()
+        page.on("request", lambda request: self.watch(request.url))
+        page.on("websocket", lambda websocket: self.watch(websocket.url))
+        page.on("pageerror", lambda error: self.note(f"uncaught: {error}"))
+        page.on("console", lambda line: self.note(line.text) if line.type == "error" else None)
+        page.on("requestfailed", lambda request: self.note(f"{request.failure}: {request.url}"))
+        page.goto(self.target.base_url + "/" + (f"?{urlencode(query)}" if query else ""))
+        settle(page)
+        return page
+
+    def watch(self, url: str) -> None:
+        address = urlsplit(url)
+        if address.scheme not in {"data", "blob"} and address.netloc != urlsplit(self.target.base_url).netloc:
+            self.problems.append(f"request to another host: {url}")
+
+    def note(self, problem: str) -> None:
+        # A reload breaks off what the page was still fetching.
+        if "ERR_ABORTED" not in problem:
+            self.problems.append(problem)
+
+    def end(self) -> list[str]:
+        """Close all windows; returns the problems since the last end."""
+        for context in self.contexts:
+            context.close()
+        problems = self.problems
+        self.contexts, self.problems = [], []
+        return problems
+
+
+@pytest.fixture
+def visit(browser, target) -> Iterator[Visits]:
+    visits = Visits(browser, target)
+    yield visits
+    visits.end()
+
+
+def visiting(test: Callable[..., None]) -> Callable[..., None]:
+    """A test with visits: nothing may fail in the browser, and it begins anew if a network of the machine changed."""
+
+    @functools.wraps(test)
+    def run(visit: Visits, **fixtures: Any) -> None:
+        for attempt in (1, 2, 3):
+            failure: Exception | None = None
+            try:
+                test(visit=visit, **fixtures)
+            except (Error, AssertionError) as error:
+                failure = error
+            problems = visit.end()
+            # Chromium breaks off what it is fetching when a network comes or goes, such as that of a container.
+            if attempt < 3 and "ERR_NETWORK_CHANGED" in f"{problems} {failure}":
+                continue
+            if failure:
+                raise failure
+            assert problems == []
+            return
+
+    return run
+
+
+@pytest.fixture
+def card(http, target) -> dict[str, Any]:
+    return http.get(f"{target.base_url}/model", timeout=10).json()
+
+
+def sliders(page: Page):
+    return page.get_by_role("slider")
+
+
+def settle(page: Page) -> None:
+    """Wait until the page's script has run to its end and the browser has the parts that it fetches late."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=PATIENCE_MS)
+    sliders(page).first.wait_for()
+
+
+def predict(page: Page) -> None:
+    page.get_by_role("button", name="Predict", exact=True).click()
+    page.wait_for_url("**/?*")
+    settle(page)
+    expect(page.get_by_text("answered in")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def inputs(page: Page) -> list[float]:
+    return [float(slider.input_value()) for slider in sliders(page).all()]
+
+
+def shown_class(page: Page) -> str:
+    return page.get_by_role("heading", level=2).inner_text().strip()
+
+
+def row_of_the_address(page: Page) -> dict[str, float]:
+    return {name: float(value) for name, value in parse_qsl(urlsplit(page.url).query)}
+
+
+def check_against_api(page: Page, http, target) -> None:
+    """What the page shows is what the API answers for the values in the page's address."""
+    answer = http.post(f"{target.base_url}/predict", json=row_of_the_address(page), timeout=10).json()
+    assert shown_class(page) == answer["class_name"]
+    chart = page.get_by_test_id("stVegaLiteChart")
+    expect(chart).to_be_visible()
+    for name in answer["probabilities"]:
+        assert name in page.get_by_test_id("stVegaLiteChart").inner_html()
+    share = page.get_by_text(re.compile("% probable$")).inner_text()
+    assert abs(float(share.strip("<> ").split("%")[0]) / 100 - max(answer["probabilities"].values())) < 0.002
+
+
+def luminance(page: Page) -> float:
+    """Brightness of the page's background, 0 to 1."""
+    colour = page.get_by_test_id("stApp").evaluate("node => getComputedStyle(node).backgroundColor")
+    red, green, blue = (int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")[:3])
+    return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255
+
+
+@pytest.mark.parametrize("size", SIZES)
+@visiting
+def test_move_a_slider_and_predict(visit, card, http, target, size):
+    page = visit(size=size)
+    expect(page.get_by_role("heading", level=1)).to_have_text(card["model_name"], ignore_case=True)
+    assert "Streamlit" not in page.title()
+    assert sliders(page).count() == len(card["features"])
+    before = inputs(page)
+
+    first = sliders(page).first
+    first.focus()
+    for _ in range(3):
+        first.press("ArrowRight")
+    assert inputs(page)[1:] == before[1:]
+    moved = inputs(page)[0]
+    assert moved > before[0]
+
+    predict(page)
+    row = row_of_the_address(page)
+    assert list(row) == [feature["name"] for feature in card["features"]]
+    assert row[card["features"][0]["name"]] == pytest.approx(moved)
+    check_against_api(page, http, target)
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+
+
+@visiting
+def test_reload_keeps_the_inputs(visit, http, target):
+    page = visit()
+    last = sliders(page).last
+    last.focus()
+    last.press("ArrowLeft")
+    predict(page)
+    before, found = inputs(page), shown_class(page)
+    page.reload()
+    settle(page)
+    expect(page.get_by_text("answered in")).to_be_visible(timeout=PATIENCE_MS)
+    assert inputs(page) == before
+    assert shown_class(page) == found
+    check_against_api(page, http, target)
+
+
+@visiting
+def test_links_predict_what_the_card_says(visit, card, http, target):
+    names = [feature["name"] for feature in card["features"]]
+    by_class = {}
+    for golden in card["golden_rows"]:
+        shares = golden["probabilities"]
+        by_class[card["classes"][shares.index(max(shares))]] = golden["features"]
+    assert len(by_class) > 1
+    for expected, row in by_class.items():
+        page = visit(dict(zip(names, row, strict=True)))
+        expect(page.get_by_text("answered in")).to_be_visible(timeout=PATIENCE_MS)
+        assert shown_class(page) == expected
+        check_against_api(page, http, target)
+
+
+@visiting
+def test_value_outside_the_training_range_is_predicted_with_a_warning(visit, card):
+    feature = card["features"][0]
+    page = visit({feature["name"]: feature["maximum"] * 2})
+    expect(page.get_by_test_id("stAlert")).to_contain_text("training range")
+    expect(page.get_by_text("answered in")).to_be_visible()
+
+
+@visiting
+def test_garbage_in_the_address_is_harmless(visit, card):
+    page = visit({feature["name"]: "<img src=x onerror=alert(1)>" for feature in card["features"]} | {"x": "nan"})
+    predict(page)
+    assert shown_class(page) in card["classes"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
+@visiting
+def test_follows_the_visitors_theme(visit, card, size, scheme, dark):
+    page = visit(size=size, color_scheme=scheme)
+    predict(page)
+    assert (luminance(page) < 0.2) == dark
+    label = page.get_by_test_id("stVegaLiteChart").locator("svg text").first
+    colour = label.evaluate("node => getComputedStyle(node).fill")
+    assert sum(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")) > 380 or not dark
+
+
+def test_another_key_is_refused(playwright, target):
+    if not target.ca_cert:
+        pytest.skip("Nothing to check certificates with: set CA_CERT")
+    browser = launch(playwright, "--ignore-certificate-errors-spki-list=" + base64.b64encode(bytes(32)).decode())
+    with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
+        browser.new_page().goto(target.base_url)
+    browser.close()

@@ -1,0 +1,59 @@
+"""What the chart says, and that it can be drawn at all."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import charts
+from charts import MOST_BARS, probability_chart, probability_rows, probability_words
+
+
+def test_few_classes_keep_their_order():
+    rows = probability_rows({"b": 0.2, "a": 0.7995, "c": 0.0005}, "a")
+    assert [(row["class"], row["percent"], row["predicted"]) for row in rows] == [
+        ("b", "20.0%", False),
+        ("a", "80.0%", True),
+        ("c", "< 0.1%", False),
+    ]
+
+
+def test_many_classes_show_the_likeliest_and_sum_the_rest():
+    shares = {f"class {i}": i / 4950 for i in range(100)}
+    rows = probability_rows(shares, "class 99")
+    assert len(rows) == MOST_BARS
+    assert rows[0]["class"] == "class 99"
+    assert rows[-1]["class"] == "89 others"
+    assert sum(float(row["probability"]) for row in rows) == pytest.approx(1)
+
+
+def test_certainty_is_not_overstated():
+    assert [row["percent"] for row in probability_rows({"a": 1.0, "b": 0.0, "c": 0.9999, "d": 1e-9}, "a")] == [
+        "100.0%",
+        "0.0%",
+        "> 99.9%",
+        "< 0.1%",
+    ]
+
+
+def test_chart_labels_hold_any_name():
+    names = {'say "hi"\\': 0.5, "a" * 50: 0.3, "a" * 49 + "b": 0.2}
+    spec = probability_chart(names, 'say "hi"\\').to_dict()
+    expression = spec["encoding"]["y"]["axis"]["labelExpr"]
+    labels = json.loads(expression.removesuffix("[datum.value]"))
+    assert labels[0] == 'say "hi"\\  50.0%'
+    assert labels[1].startswith("aaa") and labels[1].endswith("…  30.0%")
+    (rows,) = spec["datasets"].values()
+    # Names that are cut to the same text are two bars nevertheless.
+    assert [row["position"] for row in rows] == [0, 1, 2]
+
+
+def test_chart_in_words():
+    assert probability_words({"a": 0.25, "b": 0.75}, "b") == "Probabilities: a 25.0%, b 75.0%."
+
+
+def test_pandas_is_whole_before_the_first_chart():
+    code = "import sys, charts; assert hasattr(sys.modules['pandas'], 'Timestamp')"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(charts.__file__).parent, check=True)

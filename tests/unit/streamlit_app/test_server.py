@@ -1,0 +1,78 @@
+"""The configuration, and `streamlit run` as it is run for real: from the root of the repository."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from streamlit import config
+from websockets.sync.client import connect
+
+import service
+
+ROOT = Path(service.__file__).parents[1]
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A Streamlit process and its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mine = {"STREAMLIT_SERVER_ADDRESS": "127.0.0.1", "STREAMLIT_SERVER_PORT": str(port), "HOME": str(tmp_path)}
+    others = {name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", "streamlit_app/streamlit_app.py"],
+        cwd=ROOT,
+        env=others | mine,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            wait_until_healthy(process, port)
+            yield process, port
+        finally:
+            process.kill()
+
+
+def wait_until_healthy(process: subprocess.Popen[str], port: int) -> None:
+    for _ in range(300):
+        try:
+            if requests.get(f"http://127.0.0.1:{port}/_stcore/health", timeout=5).ok:
+                return
+        except requests.ConnectionError:
+            assert process.poll() is None
+        time.sleep(0.1)
+    pytest.fail("Streamlit did not become healthy in 30 s")
+
+
+def test_every_option_exists():
+    sections = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    # Streamlit only warns about an option that it does not know.
+    for section, options in sections.items():
+        for name, value in options.items():
+            names = [f"{name}.{inner}" for inner in value] if isinstance(value, dict) else [name]
+            for full in names:
+                config.get_option(f"{section}.{full}")
+
+
+def test_sigterm_stops_it_with_a_visitor_there(server, tmp_path):
+    process, port = server
+    with connect(f"ws://127.0.0.1:{port}/_stcore/stream") as visitor:
+        assert visitor.ping().wait(5)
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        printed, _ = process.communicate(timeout=10)
+        assert time.monotonic() - started < 8
+    assert process.returncode == 0
+    # No greeting, no warning, no question for an e-mail address, and nothing left in the home folder.
+    assert printed.split() == ["Stopping..."]
+    assert list(tmp_path.rglob("*.toml")) == []
