@@ -3,11 +3,9 @@
 import math
 from typing import Any
 
+from flask_app.matrix import LARGEST
 from flask_app.problems import FieldError, InvalidFields
 from model_training.schema import Feature
-
-# XGBoost computes in float32: a larger double would turn into infinity on its way in.
-_LARGEST = 3.4028234663852886e38
 
 _KINDS = {bool: "a boolean", str: "a string", type(None): "null", list: "an array", dict: "an object"}
 _MAX_NAME = 100
@@ -89,7 +87,7 @@ def _fault(value: Any, feature: Feature) -> str | None:
         return f"must be a number, not {_kind(value)}"
     if value != value or value in (math.inf, -math.inf):
         return "must be a finite number"
-    if not -_LARGEST <= value <= _LARGEST:
+    if not -LARGEST <= value <= LARGEST:
         return "must be a number that fits 32-bit floating point"
     if feature.dtype == "integer" and value != int(value):
         return "must be a whole number"
