@@ -13,6 +13,7 @@ if [ "${MAKE_CERTS:-0}" = 1 ]; then
     # Split on purpose; a name holds no wildcard that could match a file.
     # shellcheck disable=SC2086
     (set -f && exec sh "$here/make-certs.sh" "$CERT_DIR" ${CERT_NAMES:-})
+    echo "nginx-server: to trust the authority, copy it out: docker cp $(hostname):$CERT_DIR/ca.crt ." >&2
 elif ! [ -r "$CERT_DIR/tls.crt" ] || ! [ -r "$CERT_DIR/tls.key" ]; then
     echo "nginx-server: $CERT_DIR has no readable tls.crt and tls.key: mount a certificate there (Kubernetes: the Secret nginx-certs), or set MAKE_CERTS=1 and mount a writable volume." >&2
     exit 1

@@ -1,7 +1,9 @@
 """Start and stop the system in the ways it can run on one machine, on ports that are free."""
 
+import contextlib
 import os
 import queue
+import random
 import shutil
 import signal
 import socket
@@ -27,6 +29,20 @@ def free_ports(count: int) -> list[int]:
     for probe in probes:
         probe.close()
     return ports
+
+
+def free_port_range(length: int) -> str:
+    """A range of free ports as Compose writes it, below those that the kernel gives to outgoing connections."""
+    for _ in range(100):
+        first = random.randrange(20000, 32000 - length)
+        with contextlib.ExitStack() as probes:
+            try:
+                for port in range(first, first + length):
+                    probes.enter_context(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue
+            return f"{first}-{first + length - 1}"
+    raise AssertionError(f"no {length} free ports in a row between 20000 and 32000")
 
 
 class ProcessStack:
@@ -129,13 +145,12 @@ class ComposeStack:
         self.base_url = f"https://localhost:{https}"
         self.http_url = f"http://localhost:{http}"
         self.ca_cert = str(folder / "ca.crt")
-        api, ui = free_ports(2)
         self.env = {
             **os.environ,
             "HTTPS_PORT": str(https),
             "HTTP_PORT": str(http),
-            "API_PORTS": f"{api}-{api + 9}",
-            "UI_PORTS": f"{ui}-{ui + 9}",
+            "API_PORTS": free_port_range(10),
+            "UI_PORTS": free_port_range(10),
         }
         self.api_url = ""
 

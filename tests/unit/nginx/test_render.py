@@ -1,0 +1,161 @@
+"""nginx/render.sh: every combination is a configuration that Nginx takes, and every mistake is one sentence."""
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+NGINX_DIR = Path(__file__).resolve().parents[3] / "nginx"
+
+
+def check(nginx_binary: str, rendered: subprocess.CompletedProcess) -> str:
+    """The rendered text, after Nginx itself said that it is right and gave no warning."""
+    assert rendered.returncode == 0, rendered.stderr
+    path = rendered.stdout.strip()
+    test = subprocess.run([nginx_binary, "-e", "stderr", "-t", "-c", path], capture_output=True, text=True, check=False)
+    assert test.returncode == 0, test.stderr
+    assert "[warn]" not in test.stderr
+    return Path(path).read_text()
+
+
+@pytest.mark.parametrize(
+    ("bind", "public_port", "resolve", "workers"),
+    list(
+        itertools.product(["127.0.0.1", "0.0.0.0", "::1", "::", "localhost"], [443, 9443], ["on", "off"], [1, "auto"])
+    ),
+)
+def test_every_combination_is_valid(nginx_binary, render, bind, public_port, resolve, workers):
+    text = check(
+        nginx_binary,
+        render(
+            BIND_ADDRESS=bind,
+            HTTPS_PORT=19444,
+            HTTP_PORT=19081,
+            PUBLIC_HTTPS_PORT=public_port,
+            API_UPSTREAM="127.0.0.1:5000",
+            UI_UPSTREAM="127.0.0.1:8501",
+            UPSTREAM_RESOLVE=resolve,
+            NGINX_WORKERS=workers,
+        ),
+    )
+    assert "${" not in re.sub("(?m)^ *#.*", "", text)
+    address = f"[{bind}]" if ":" in bind else bind
+    assert f"listen {address}:19444 ssl" in text
+    port = "" if public_port == 443 else f":{public_port}"
+    assert f"return 308 https://$host{port}$request_uri;" in text
+
+
+def test_paths_may_hold_spaces_and_marks_of_sed(nginx_binary, render, certs, tmp_path):
+    odd = tmp_path / "a b&c|d"
+    odd.mkdir()
+    for name in ("tls.crt", "tls.key"):
+        (odd / name).write_bytes((certs / name).read_bytes())
+    text = check(
+        nginx_binary,
+        render(API_UPSTREAM="127.0.0.1:1", UI_UPSTREAM="127.0.0.1:1", CERT_DIR=odd, RUN_DIR=odd / "run"),
+    )
+    assert f'pid "{odd}/run/nginx.pid";' in text
+
+
+def test_user_is_named_for_root_only(render):
+    text = Path(render(API_UPSTREAM="127.0.0.1:1").stdout.strip()).read_text()
+    assert bool(re.search("(?m)^user ", text)) == (os.getuid() == 0)
+
+
+def fake_nginx(folder: Path, version: str) -> str:
+    folder.mkdir()
+    fake = folder / "nginx"
+    fake.write_text(f"#!/bin/sh\necho 'nginx version: {version}' >&2\n")
+    fake.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize(
+    ("version", "old_http2", "group_resolves"),
+    [
+        ("nginx/1.18.0 (Ubuntu)", True, False),
+        ("nginx/1.22.1", True, False),
+        ("nginx/1.25.0", True, False),
+        ("nginx/1.25.1", False, False),
+        ("nginx/1.26.3", False, False),
+        ("nginx/1.27.2", False, False),
+        ("nginx/1.27.3", False, True),
+        ("nginx/1.28.0", False, True),
+        ("nginx/2.0.0", False, True),
+        ("openresty/1.27.1.2", False, False),
+    ],
+)
+def test_syntax_follows_the_version(render, tmp_path, version, old_http2, group_resolves):
+    rendered = render(path=fake_nginx(tmp_path / "bin", version), UPSTREAM_RESOLVE="on")
+    assert rendered.returncode == 0, rendered.stderr
+    text = Path(rendered.stdout.strip()).read_text()
+    assert (" ssl http2;" in text) == old_http2
+    assert ("http2 on;" in text) == (not old_http2)
+    assert ("server flask-api:5000 resolve max_fails=0;" in text) == group_resolves
+    assert ("default flask_api;" in text) == group_resolves
+    assert ("default flask-api:5000;" in text) == (not group_resolves)
+    assert "resolver " in text
+
+
+def test_static_group_needs_no_resolver(render):
+    text = Path(render().stdout.strip()).read_text()
+    assert "server flask-api:5000 max_fails=0;" in text
+    assert not re.search("(?m)^ *resolver ", text)
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"HTTPS_PORT": "https"}, "HTTPS_PORT is 'https', but must be a port: a number from 1 to 65535."),
+        ({"HTTP_PORT": "0"}, "HTTP_PORT is '0', but must be a port: a number from 1 to 65535."),
+        ({"PUBLIC_HTTPS_PORT": "65536"}, "PUBLIC_HTTPS_PORT is '65536', but must be a port: a number from 1 to 65535."),
+        ({"HTTPS_PORT": "8080"}, "HTTPS_PORT and HTTP_PORT are both 8080, but must differ."),
+        ({"API_UPSTREAM": "flask-api"}, "API_UPSTREAM is 'flask-api', but must be host:port, like flask-api:5000."),
+        ({"API_UPSTREAM": "a:b"}, "API_UPSTREAM is 'a:b', but must be host:port, like flask-api:5000."),
+        ({"UI_UPSTREAM": "a;b:1"}, "UI_UPSTREAM is 'a;b:1', but must be host:port, like flask-api:5000."),
+        (
+            {"UI_UPSTREAM": "a:99999"},
+            "the port of UI_UPSTREAM is '99999', but must be a port: a number from 1 to 65535.",
+        ),
+        ({"UPSTREAM_RESOLVE": "yes"}, "UPSTREAM_RESOLVE is 'yes', but must be on or off."),
+        ({"MAX_BODY_BYTES": "1m"}, "MAX_BODY_BYTES is '1m', but must be a whole number above 0."),
+        # 0 would switch Nginx's limit off.
+        ({"MAX_BODY_BYTES": "0"}, "MAX_BODY_BYTES is '0', but must be a whole number above 0."),
+        ({"NGINX_WORKERS": "many"}, "NGINX_WORKERS is 'many', but must be a whole number above 0."),
+        ({"BIND_ADDRESS": "a b"}, "BIND_ADDRESS is 'a b', but must be an address such as 127.0.0.1, 0.0.0.0 or ::1."),
+        ({"CERT_DIR": "certs"}, "CERT_DIR is 'certs', but must be an absolute path."),
+        ({"RUN_DIR": "/tmp/a$b"}, "RUN_DIR is '/tmp/a$b', but Nginx cannot use a path with"),
+        ({"RUN_DIR": "/dev/null/x"}, "RUN_DIR /dev/null/x cannot be written: set RUN_DIR to a folder that can."),
+        ({"CERT_DIR": "/nowhere"}, "there is no readable /nowhere/tls.crt: put a certificate there, or make one with"),
+    ],
+)
+def test_a_mistake_is_one_sentence(render, variables, sentence):
+    rendered = render(**variables)
+    assert rendered.returncode == 1
+    assert rendered.stdout == ""
+    last = rendered.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"nginx/render.sh: {sentence}"), rendered.stderr
+
+
+def test_missing_nginx_is_one_sentence(certs, tmp_path):
+    # A copy that does not look where this machine may have one.
+    source = (NGINX_DIR / "render.sh").read_text()
+    script = tmp_path / "render.sh"
+    script.write_text(source.replace("PATH=$PATH:/usr/sbin:/usr/local/sbin\n", ""))
+    assert script.read_text() != source
+    (tmp_path / "bin").mkdir()
+    for tool in ("sh", "dirname"):
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
+    run = subprocess.run(
+        ["sh", script],
+        env={"PATH": str(tmp_path / "bin"), "CERT_DIR": str(certs)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert run.stderr == "nginx/render.sh: nginx is not installed: apt install nginx-light, or brew install nginx.\n"
