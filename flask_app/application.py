@@ -17,7 +17,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or Settings.from_env()
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["MAX_BODY_BYTES"] = settings.max_body_bytes
     # A path with a slash too many is unknown; a redirect would turn a POST into a GET in most clients.
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False

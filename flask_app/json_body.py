@@ -4,8 +4,9 @@ import json
 import math
 from typing import Any
 
-from flask import Request
+from flask import Request, current_app
 
+from flask_app.body import read_body
 from flask_app.problems import InvalidFields, Problem
 
 # No double has more digits before its point; Python refuses to read beyond 4,300 (CVE-2020-10735).
@@ -25,7 +26,7 @@ def read_json(request: Request) -> Any:
         raise Problem(415, f"Send JSON with the header Content-Type: application/json, {said[:100]}.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem(415, "Send the body without Content-Encoding; this service does not unpack requests.")
-    return parse_json(request.get_data(cache=False))
+    return parse_json(read_body(request, current_app.config["MAX_BODY_BYTES"]))
 
 
 def parse_json(body: bytes) -> Any:

@@ -47,6 +47,7 @@ def shape(value: object) -> object:
 @pytest.mark.parametrize(("command", "answer"), blocks("processes"))
 def test_commands_for_make_run(process_stack: ProcessStack, command: str, answer: str) -> None:
     command = command.replace("https://localhost:8443", process_stack.base_url)
+    command = command.replace("http://localhost:5000", process_stack.api_url)
     command = command.replace(".run/certs/ca.crt", process_stack.ca_cert)
     command = command.replace(".venv/bin/", f"{Path(sys.executable).parent}/").replace("curl ", "curl -s ")
     printed = run(command, ROOT, MODEL_STORE=str(process_stack.store))

@@ -253,11 +253,11 @@ def test_request_id_of_the_client_is_in_nginx_own_errors(target):
 
 
 def test_address_too_long_is_a_json_414(target):
-    check_problem(send(target, "/predict?" + "a" * 70000), 414)
+    check_problem(send(target, "/predict?" + "a" * 20000), 414)
 
 
 def test_headers_too_large_are_a_json_431(target):
-    check_problem(send(target, "/predict", headers=[("X-Big", "a" * 70000)]), 431)
+    check_problem(send(target, "/predict", headers=[("X-Big", "a" * 20000)]), 431)
 
 
 @pytest.mark.parametrize(
