@@ -18,6 +18,7 @@ train: ## train a new version and make it current (a running API takes it up by 
 test: ## run every test that this machine can run
 	@sh local_stack/setup.sh dev
 	@sh local_stack/setup.sh policy
+	@sh local_stack/setup.sh kserve
 	@CHECKOV=.venv-policy/bin/checkov $(PYTHON_VENV) -m pytest $(PYTEST_ARGS)
 
 lint: ## check style and types
@@ -41,5 +42,5 @@ lock: ## pin requirements/*.in anew, with hashes, into requirements/*.txt (needs
 	@set -e; cd requirements; \
 	compile="uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'"; \
 	sh -c "$$compile --upgrade dev.in -o dev.txt"; \
-	sh -c "$$compile --upgrade policy.in -o policy.txt"; \
+	for name in policy kserve; do sh -c "$$compile --upgrade $$name.in -o $$name.txt"; done; \
 	for name in local training api ui; do sh -c "$$compile $$name.in -c dev.txt -o $$name.txt"; done

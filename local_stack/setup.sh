@@ -1,14 +1,14 @@
 #!/bin/sh
 # Make ready what `make run` and `make test` need: a virtual environment with pinned packages, Nginx, openssl.
 #
-# Usage: local_stack/setup.sh local|dev|policy      (a name of requirements/*.txt)
+# Usage: local_stack/setup.sh local|dev|policy|kserve      (a name of requirements/*.txt)
 #
 # What is there already is kept; a second call takes well under a second.
 set -eu
 cd "$(dirname "$0")/.."
 wanted=$1
 case $wanted in
-    policy) venv=.venv-policy ;; # checkov pins versions that ours must not follow
+    policy | kserve) venv=.venv-$wanted ;; # they pin versions that ours must not follow
     *) venv=.venv ;;
 esac
 PATH=$PATH:/usr/local/sbin:/usr/sbin

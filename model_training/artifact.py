@@ -3,26 +3,37 @@
 A pickle runs code when it is opened, and a model can be swapped or damaged on its way. So an artifact is opened in this
 order, and each step has to pass before the next one reads anything:
 
-1. the card is JSON of the known format, and is the card of the version that was asked for;
-2. (place of the Ed25519 signature over the card's bytes);
-3. the pickle's size and SHA-256 are those of the card;
-4. the pickle names no class but `IrisModel`;
-5. the model has the card's features and classes;
-6. the golden rows give the probabilities that they gave after training.
+1. the card can be read and is not larger than 16 MiB;
+2. where there are public keys: an Ed25519 signature over the card's bytes is by the owner of one of them;
+3. the card is JSON of the known format, and is the card of the version that was asked for;
+4. the pickle's size and SHA-256 are those of the card;
+5. the pickle names no class but `IrisModel`;
+6. the model has the card's features and classes;
+7. the golden rows give the probabilities that they gave after training.
+
+docs/model-artifacts.md says what this does not protect from.
 """
+
+from __future__ import annotations
 
 import hashlib
 import io
+import os
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from model_training.model import IrisModel
 from model_training.schema import ArtifactFile, ModelCard, decode_card, encode_card
+from model_training.signing import SIGNATURE_FILE, SigningError, check_signature, sign_card
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 MODEL_FILE = "iris_model.pkl"
 CARD_FILE = "model_card.json"
@@ -31,6 +42,7 @@ GOLDEN_TOLERANCE = 1e-6
 # Far above any tabular model; it keeps a wrong file from filling the memory before its digest is known.
 MAX_MODEL_BYTES = 2 * 1024**3
 MAX_CARD_BYTES = 16 * 1024**2
+MAX_SIGNATURE_BYTES = 1024
 
 _ADMITTED = {("model_training.model", "IrisModel"): IrisModel}
 
@@ -41,18 +53,28 @@ class ArtifactError(Exception):
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model that passed every check, and its card."""
+    """A model that passed every check, its card, the card's bytes, and whether a signature was among the checks."""
 
     model: IrisModel
     card: ModelCard
+    card_bytes: bytes
+    signature_verified: bool
 
 
-def save_artifact(folder: Path, model: IrisModel, card: ModelCard) -> ModelCard:
-    """Write the pickle and the card into an existing folder; returns the card with the pickle's digest and size."""
+def save_artifact(
+    folder: Path, model: IrisModel, card: ModelCard, sign_key: Ed25519PrivateKey | None = None
+) -> ModelCard:
+    """Write the pickle, the card and, with a key, its signature into an existing folder.
+
+    Returns the card with the pickle's digest and size.
+    """
     pickled = pickle.dumps(model, protocol=5)
     card = msgspec.structs.replace(card, artifact=describe_pickle(pickled))
+    raw = encode_card(card)
     (folder / MODEL_FILE).write_bytes(pickled)
-    (folder / CARD_FILE).write_bytes(encode_card(card))
+    (folder / CARD_FILE).write_bytes(raw)
+    if sign_key is not None:
+        (folder / SIGNATURE_FILE).write_bytes(sign_card(raw, sign_key))
     return card
 
 
@@ -61,22 +83,58 @@ def describe_pickle(pickled: bytes) -> ArtifactFile:
     return ArtifactFile(file=MODEL_FILE, sha256=hashlib.sha256(pickled).hexdigest(), bytes=len(pickled))
 
 
-def load_artifact(folder: Path, version: str | None = None) -> Artifact:
+def load_artifact(folder: Path, version: str | None = None, public_keys: Sequence[Ed25519PublicKey] = ()) -> Artifact:
     """Open and prove the artifact in `folder`, expected to be `version` where one is named.
+
+    With public keys, an artifact that none of their owners signed is refused; without, a signature is not looked at.
 
     Raises:
         ArtifactError: a check failed; the message says which one and what to do.
     """
-    card = _read_card(folder, version)
+    raw = read_card_bytes(folder, public_keys)
+    card = _parse_card(raw, version)
     pickled = _read_pickle(folder, card)
     model = _unpickle(pickled)
     _check_shape(model, card)
     _replay_golden_rows(model, card)
-    return Artifact(model=model, card=card)
+    return Artifact(model=model, card=card, card_bytes=raw, signature_verified=bool(public_keys))
 
 
-def _read_card(folder: Path, version: str | None) -> ModelCard:
+def read_card(folder: Path, version: str, public_keys: Sequence[Ed25519PublicKey] = ()) -> ModelCard:
+    """The card alone, after the checks that concern it; the pickle is not read.
+
+    Raises:
+        ArtifactError: as `load_artifact`.
+    """
+    return _parse_card(read_card_bytes(folder, public_keys), version)
+
+
+def read_card_bytes(folder: Path, public_keys: Sequence[Ed25519PublicKey] = ()) -> bytes:
+    """The card as it lies there, with public keys only if one of them signed it.
+
+    Raises:
+        ArtifactError: it cannot be read, or the signature is missing or wrong.
+    """
     raw = _read_file(folder / CARD_FILE, MAX_CARD_BYTES)
+    if public_keys:
+        if not is_signed(folder):
+            raise ArtifactError(
+                f"{SIGNATURE_FILE} is missing: this version is not signed, and a public key is set; sign it with"
+                " python -m model_training.signing sign, or train with --sign-key."
+            )
+        try:
+            check_signature(raw, _read_file(folder / SIGNATURE_FILE, MAX_SIGNATURE_BYTES), public_keys)
+        except SigningError as error:
+            raise ArtifactError(str(error)) from error
+    return raw
+
+
+def is_signed(folder: Path) -> bool:
+    """Whether there is a signature, right or wrong."""
+    return os.path.lexists(folder / SIGNATURE_FILE)
+
+
+def _parse_card(raw: bytes, version: str | None) -> ModelCard:
     try:
         card = decode_card(raw)
     except ValueError as error:
@@ -124,9 +182,14 @@ class _ArtifactUnpickler(pickle.Unpickler):
             return _ADMITTED[module, name]
         except KeyError:
             raise ArtifactError(
-                f"{MODEL_FILE} wants to load {module}.{name}, which no artifact holds: do not trust where it came"
-                " from; train again."
+                f"{MODEL_FILE} wants to load {_printable(module)}.{_printable(name)}, which no artifact holds: do"
+                " not trust where it came from; train again."
             ) from None
+
+
+def _printable(name: str) -> str:
+    # A name is its maker's: it must neither flood nor break a log line.
+    return name[:100].encode("unicode_escape").decode()
 
 
 def _unpickle(pickled: bytes) -> IrisModel:

@@ -99,10 +99,7 @@ class IrisModel:
             NotTrainedError: `train` has not run.
             ValueError: X has another number of columns.
         """
-        rows = _as_rows(X)
-        # XGBoost's own check costs more than the prediction of a row.
-        if rows.shape[1] != self.n_features:
-            raise ValueError(f"a row has {self.n_features} features, not {rows.shape[1]}")
+        rows = self._checked(X)
         # A DMatrix for each request would cost ten times the prediction (xgboost#10308).
         probabilities = self.booster.inplace_predict(rows, validate_features=False)
         return np.asarray(probabilities, dtype=np.float32).reshape(len(rows), self.n_classes)
@@ -112,12 +109,33 @@ class IrisModel:
         predicted: NDArray[np.int64] = self.predict_proba(X).argmax(axis=1)
         return predicted
 
+    def explain(self, X: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What each feature adds to each class's margin: TreeSHAP contributions and the base values they start from.
+
+        Contributions have the shape (n, classes, features), base values (n, classes); a base value and its
+        contributions add up to the margin, whose softmax over the classes is `predict_proba`. Safe in several threads
+        at once; raises as `predict_proba` does.
+        """
+        rows = self._checked(X)
+        # Contributions come from a DMatrix only; its thread per core would cost more than the row.
+        matrix = xgboost.DMatrix(rows, nthread=_THREADS)
+        parts = self.booster.predict(matrix, pred_contribs=True, validate_features=False, strict_shape=True)
+        shaped = np.asarray(parts, dtype=np.float32).reshape(len(rows), self.n_classes, rows.shape[1] + 1)
+        return shaped[:, :, :-1], shaped[:, :, -1]
+
     def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, Any]:
         """Accuracy, macro F1, log loss and confusion matrix on held-out rows; raises as `predict_proba` does."""
         # scikit-learn is a training package; the API imports this module without having it.
         from model_training.evaluation import classification_metrics
 
         return classification_metrics(np.asarray(y), self.predict_proba(X))
+
+    def _checked(self, X: ArrayLike) -> NDArray[np.float32]:
+        rows = _as_rows(X)
+        # XGBoost's own check costs more than the prediction of a row.
+        if rows.shape[1] != self.n_features:
+            raise ValueError(f"a row has {self.n_features} features, not {rows.shape[1]}")
+        return rows
 
     def __getstate__(self) -> dict[str, Any]:
         # UBJSON is the format that XGBoost promises to read in later versions; its pickles it does not (xgboost#8745).
@@ -127,7 +145,8 @@ class IrisModel:
     def __setstate__(self, state: dict[str, Any]) -> None:
         if not isinstance(state, dict) or state.keys() != _STATE_KEYS:
             raise ValueError("the pickled IrisModel does not hold the fields that this program knows")
-        if not isinstance(state["booster"], bytes):
+        # XGBoost 3.2 ends the process when it loads an empty one.
+        if not isinstance(state["booster"], bytes) or not state["booster"]:
             raise ValueError("the pickled IrisModel does not hold its booster as bytes")
         for name in HYPERPARAMETERS:
             setattr(self, name, state[name])

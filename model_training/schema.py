@@ -11,10 +11,10 @@ import msgspec
 CARD_FORMAT = 1
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
-Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$(?!\\n)")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 # One path segment that needs no quoting in a shell, a URL or a metric label.
-Version = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Version = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\\n)")]
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,6 +112,8 @@ def decode_card(raw: bytes) -> ModelCard:
         card = msgspec.json.decode(raw, type=ModelCard)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     for label, names in (("feature", [feature.name for feature in card.features]), ("class", card.classes)):
         if len(set(names)) != len(names):
             raise ValueError(f"two of its {label} names are the same")

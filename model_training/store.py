@@ -1,26 +1,54 @@
 """A folder of artifact versions and one pointer to the current one.
 
+python -m model_training.store --help
+
 artifacts/
   current               the name of the version to serve
+  history               the names of those that were current before it, the last one at the end: where a roll-back goes
+  lock                  held while one of the two changes
   versions/
     20261121-073107-3f2a9c1d/
       iris_model.pkl
       model_card.json
+      model_card.json.sig
 """
 
+from __future__ import annotations
+
+import argparse
+import errno
+import fcntl
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from model_training.artifact import ArtifactError
+from model_training.artifact import (
+    Artifact,
+    ArtifactError,
+    is_signed,
+    load_artifact,
+    read_card,
+    read_card_bytes,
+)
 from model_training.schema import Version
+from model_training.signing import SIGNATURE_FILE, SigningError, read_public_keys, sign_card
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 _POINTER = "current"
+_HISTORY = "history"
+_LOCK = "lock"
 _VERSIONS = "versions"
+
+# Roll-backs in a row that are possible.
+_MAX_HISTORY = 100
 
 
 class ArtifactStore:
@@ -41,12 +69,23 @@ class ArtifactStore:
             raise ArtifactError(f"{version[:140]!r} is not the name of a version.") from None
         return self.root / _VERSIONS / version
 
+    def existing(self, version: str) -> Path:
+        """As `folder`, for a version that has to be there.
+
+        Raises:
+            ArtifactError: there is no such version.
+        """
+        folder = self.folder(version)
+        if not folder.is_dir():
+            raise ArtifactError(f"the store has no version {version}; it has: {', '.join(self.versions()) or 'none'}.")
+        return folder
+
     def versions(self) -> list[str]:
         """Names of all versions, oldest first (a name starts with its time of training)."""
         folder = self.root / _VERSIONS
         if not folder.is_dir():
             return []
-        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        return sorted(entry.name for entry in folder.iterdir() if self._has(entry.name))
 
     def current(self) -> str:
         """The version to serve.
@@ -65,20 +104,92 @@ class ArtifactStore:
         return version
 
     def activate(self, version: str) -> None:
-        """Make a version current.
+        """Make a version current, whatever it holds; `load_artifact` proves it.
 
         Raises:
             ArtifactError: there is no such version.
         """
-        if not self.folder(version).is_dir():
-            raise ArtifactError(f"the store has no version {version}; it has: {', '.join(self.versions()) or 'none'}.")
-        with tempfile.NamedTemporaryFile("w", dir=self.root, prefix=".current-", delete=False) as file:
-            file.write(version + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        # A temporary file is its owner's alone, and the API may run as somebody else.
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, self.root / _POINTER)
+        self.existing(version)
+        with self._locked():
+            before = self._current_or_none()
+            # First the history: whoever dies between the two leaves the current version as its end, which
+            # `previous` passes over.
+            if before is not None and before != version:
+                self._write(_HISTORY, [*self._history(), before][-_MAX_HISTORY:])
+            self._write(_POINTER, [version])
+
+    def previous(self) -> str:
+        """The version that was current before, which a roll-back goes to; one that was removed since is passed over.
+
+        Raises:
+            ArtifactError: there is none.
+        """
+        history = self._history_before()
+        if not history:
+            raise ArtifactError(
+                "no version was current before this one; choose one: python -m model_training.store activate VERSION."
+            )
+        return history[-1]
+
+    def roll_back(self, version: str) -> None:
+        """Make the version current that `previous` gave; done again, this goes a further step back.
+
+        Raises:
+            ArtifactError: somebody else switched in the meantime.
+        """
+        with self._locked():
+            history = self._history_before()
+            if history[-1:] != [version]:
+                raise ArtifactError("the store was switched by somebody else at the same time; look and try again.")
+            self._write(_POINTER, [version])
+            self._write(_HISTORY, history[:-1])
+
+    def sign(self, version: str, key: Ed25519PrivateKey) -> None:
+        """Sign a version that passes every other check; a signature that is there is replaced.
+
+        Raises:
+            ArtifactError: there is no such version, or it is refused.
+        """
+        folder = self.existing(version)
+        proven = load_artifact(folder, version)
+        _write_file(folder / SIGNATURE_FILE, sign_card(proven.card_bytes, key))
+
+    def _current_or_none(self) -> str | None:
+        try:
+            return self.current()
+        except ArtifactError:
+            return None
+
+    def _history(self) -> list[str]:
+        try:
+            return (self.root / _HISTORY).read_text(encoding="utf-8", errors="replace").split()
+        except FileNotFoundError:
+            return []
+
+    def _history_before(self) -> list[str]:
+        """The history down to where a roll-back would go."""
+        history, current = self._history(), self._current_or_none()
+        while history and (history[-1] == current or not self._has(history[-1])):
+            history.pop()
+        return history
+
+    def _has(self, version: str) -> bool:
+        with suppress(ArtifactError):
+            return self.folder(version).is_dir()
+        return False
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Only one process at a time reads and changes pointer and history; the lock ends with its process."""
+        descriptor = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _write(self, name: str, lines: list[str]) -> None:
+        _write_file(self.root / name, "".join(f"{line}\n" for line in lines).encode())
 
     @contextmanager
     def new_version(self, version: str) -> Iterator[Path]:
@@ -93,11 +204,196 @@ class ArtifactStore:
             filling = Path(name) / "version"
             filling.mkdir()
             yield filling
-            for file in filling.iterdir():
-                with file.open("rb") as written:
-                    os.fsync(written.fileno())
+            for path in (*filling.iterdir(), filling):
+                _flush(path)
             try:
                 # Of two writers of one name the second fails here: a folder that holds files is not replaced.
                 os.rename(filling, target)
             except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise
                 raise ArtifactError(f"version {version} exists already in {self.root}.") from error
+            # A pointer must not outlive a power cut that its version does not.
+            for folder in (target.parent, self.root):
+                _flush(folder)
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    """Replace a file whole: a reader, or a power cut, meets either the old one or the new one."""
+    with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            # A temporary file is its owner's alone, and the API may run as somebody else.
+            os.fchmod(file.fileno(), 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(file.name)
+            raise
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    """Have a file's content, or a folder's names, on the disk before going on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network volumes flush no folders.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    options = _parser().parse_args(argv)
+    store = ArtifactStore(options.store)
+    try:
+        keys = read_public_keys(options.public_key)
+    except SigningError as error:
+        print(f"store: the public key cannot be used: {error}", file=sys.stderr)
+        return 1
+    try:
+        if options.command == "list":
+            print("\n".join(_list(store, keys)))
+            return 0
+        if options.command == "verify":
+            return _verify(store, options.version, keys)
+        before = store._current_or_none()
+        forward = options.command == "activate"
+        version = options.version if forward else store.previous()
+        proven = _prove(store, version, keys)
+        (store.activate if forward else store.roll_back)(version)
+    except ArtifactError as error:
+        print(f"store: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"store: cannot use {options.store}: {error.strerror}; choose another --store", file=sys.stderr)
+        return 1
+    was = f" (it was {before})" if before and before != version else ""
+    print(f"version {version} is current in {options.store}{was}, {_signature(proven, store.folder(version))}")
+    return 0
+
+
+def _prove(store: ArtifactStore, version: str, keys: Sequence[Ed25519PublicKey]) -> Artifact:
+    """Open a version as the API will.
+
+    Raises:
+        ArtifactError: it is refused; the message names the version.
+    """
+    folder = store.existing(version)
+    try:
+        return load_artifact(folder, version, keys)
+    except ArtifactError as error:
+        raise ArtifactError(f"version {version} is refused, and nothing was switched: {error}") from error
+
+
+def _verify(store: ArtifactStore, only: str | None, keys: Sequence[Ed25519PublicKey]) -> int:
+    """Print what the API would say of one version, or of each and of the pointer; 1 if it refuses one."""
+    refused = 0
+    for version in [only] if only else store.versions():
+        folder = store.existing(version)
+        try:
+            artifact = load_artifact(folder, version, keys)
+        except ArtifactError as error:
+            refused = 1
+            print(f"refused  {version}: {error}")
+        else:
+            print(f"good     {version}, {_signature(artifact, folder)}")
+    if only is None:
+        try:
+            store.existing(store.current())
+        except ArtifactError as error:
+            refused = 1
+            print(f"refused  {_POINTER}: {error}")
+    return refused
+
+
+def _list(store: ArtifactStore, keys: Sequence[Ed25519PublicKey]) -> list[str]:
+    """A line for each version, oldest first, with the current one marked."""
+    versions, current = store.versions(), store._current_or_none()
+    if not versions:
+        raise ArtifactError(f"there is no version in {store.root}; train a model first, or name another --store.")
+    width = max(map(len, versions))
+    lines = [f"  {'version':<{width}}  {'trained at':<20}  accuracy  signature"]
+    for version in versions:
+        folder = store.folder(version)
+        # Of a card that somebody changed nothing is shown.
+        trained_at, accuracy = "?", "?"
+        signature = ("verified" if keys else "not checked") if is_signed(folder) else "none"
+        try:
+            if is_signed(folder):
+                read_card_bytes(folder, keys)
+        except ArtifactError:
+            signature = "refused"
+        else:
+            with suppress(ArtifactError):
+                card = read_card(folder, version)
+                # Whatever stands there must not steer the terminal.
+                trained_at, accuracy = ascii(card.trained_at[:20])[1:-1], f"{card.metrics.accuracy:.4f}"
+        mark = "*" if version == current else " "
+        lines.append(f"{mark} {version:<{width}}  {trained_at:<20}  {accuracy:<8}  {signature}")
+    return lines
+
+
+def _signature(artifact: Artifact, folder: Path) -> str:
+    if artifact.signature_verified:
+        return "signature verified"
+    return "signature not checked (no public key is set)" if is_signed(folder) else "not signed"
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--store",
+        default=os.environ.get("MODEL_STORE") or "artifacts",
+        help="folder of the artifact store (the environment's MODEL_STORE, if set)",
+    )
+    common.add_argument(
+        "--public-key",
+        metavar="KEY",
+        default=os.environ.get("MODEL_PUBLIC_KEY", ""),
+        help="refuse what is not signed by its owner: a PEM file or the key itself, several parted by commas"
+        " (the environment's MODEL_PUBLIC_KEY, if set)",
+    )
+    parser = argparse.ArgumentParser(
+        prog="python -m model_training.store",
+        description="Look at the versions in the store and switch between them. A running API takes a switch up by"
+        " itself, without a dropped request.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="list|activate|rollback|verify")
+    for name, summary, description in (
+        ("list", "show every version", "Show every version with its signature; * marks the current one."),
+        ("activate", "make a version current", "Prove a version as the API does, and make it current."),
+        (
+            "rollback",
+            "go back to the version that was current before",
+            "Prove the version that was current before this one, and make it current again. Each further roll-back"
+            " goes one step further back; to go forward again, activate a version by its name.",
+        ),
+        (
+            "verify",
+            "prove one version or all",
+            "Open one version, or each, as the API does, and print the outcome; the status is 1 if one is refused.",
+        ),
+    ):
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=description,
+            parents=[common],
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        if name == "activate":
+            command.add_argument("version", metavar="VERSION", help="a name that `list` shows")
+        elif name == "verify":
+            command.add_argument("version", metavar="VERSION", nargs="?", help="a name that `list` shows; all without")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,6 +3,8 @@
 python -m model_training.train --help
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import platform
@@ -12,6 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -21,16 +24,26 @@ from model_training.data_loader import DATASETS, Dataset
 from model_training.evaluation import cross_validate
 from model_training.model import HYPERPARAMETERS, IrisModel
 from model_training.schema import CARD_FORMAT, DataSummary, Feature, GoldenRow, Metrics, ModelCard
+from model_training.signing import SigningError, read_private_key
 from model_training.store import ArtifactStore
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 CROSS_VALIDATION_FOLDS = 5
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_Number = TypeVar("_Number", int, float)
 _PACKAGES = ("xgboost", "numpy", "scikit-learn")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = _parser().parse_args(argv)
+    try:
+        sign_key = read_private_key(Path(options.sign_key)) if options.sign_key else None
+    except SigningError as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 1
     dataset = DATASETS[options.data]()
     try:
         card = train_version(
@@ -39,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             store=ArtifactStore(options.store),
             test_size=options.test_size,
             seed=options.random_state,
+            sign_key=sign_key,
         )
     except (ArtifactError, ValueError) as error:
         print(f"train: {error}", file=sys.stderr)
@@ -46,16 +60,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"train: cannot write to {options.store}: {error.strerror}; choose another --store", file=sys.stderr)
         return 1
-    print(report(card, Path(options.store)))
+    print(report(card, Path(options.store)) + (", signed" if sign_key else ""))
     return 0
 
 
 def train_version(
-    dataset: Dataset, make_model: Callable[[], IrisModel], store: ArtifactStore, test_size: float, seed: int
+    dataset: Dataset,
+    make_model: Callable[[], IrisModel],
+    store: ArtifactStore,
+    test_size: float,
+    seed: int,
+    sign_key: Ed25519PrivateKey | None = None,
 ) -> ModelCard:
     """Train on a stratified part of the data, write a version into the store and make it current.
 
-    test_size is the share of rows held out, between 0 and 1.
+    test_size is the share of rows held out, between 0 and 1; with sign_key the version is signed.
 
     Raises:
         ValueError: too few rows for the split or for cross-validation.
@@ -95,9 +114,9 @@ def train_version(
         artifact=describe_pickle(b""),
     )
     with store.new_version(card.model_version) as folder:
-        card = save_artifact(folder, model, card)
+        card = save_artifact(folder, model, card, sign_key)
         # What the API would refuse must not become current.
-        load_artifact(folder, card.model_version)
+        load_artifact(folder, card.model_version, [sign_key.public_key()] if sign_key else ())
     store.activate(card.model_version)
     return card
 
@@ -192,8 +211,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", choices=sorted(DATASETS), default="iris", help="the data set")
     parser.add_argument(
         "--store",
-        default=os.environ.get("MODEL_STORE", "artifacts"),
+        default=os.environ.get("MODEL_STORE") or "artifacts",
         help="folder of the artifact store (the environment's MODEL_STORE, if set)",
+    )
+    parser.add_argument(
+        "--sign-key",
+        metavar="FILE",
+        default=os.environ.get("MODEL_SIGN_KEY") or None,
+        help="private key to sign the version with (the environment's MODEL_SIGN_KEY, if set)",
     )
     parser.add_argument("--n-estimators", type=_positive_int, default=100, help="rounds of boosting")
     parser.add_argument("--max-depth", type=_positive_int, default=4, help="depth of a tree")
@@ -211,15 +236,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _number(kind: Callable[[str], _Number], text: str) -> _Number:
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {'whole ' * (kind is int)}number") from None
+
+
 def _positive_int(text: str) -> int:
-    value = int(text)
+    value = _number(int, text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
     return value
 
 
 def _seed(text: str) -> int:
-    value = int(text)
+    value = _number(int, text)
     # scikit-learn's bound.
     if not 0 <= value < 2**32:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 4294967295")
@@ -227,14 +259,14 @@ def _seed(text: str) -> int:
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    value = _number(float, text)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0 and up to 1")
     return value
 
 
 def _open_share(text: str) -> float:
-    value = float(text)
+    value = _number(float, text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0 and below 1")
     return value

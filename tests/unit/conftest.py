@@ -1,0 +1,77 @@
+"""A tiny model, trained once a session by the real training, in a store that every test gets a copy of.
+
+Everything is imported inside the fixtures: the tests of the UI and of Nginx need none of it.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from model_training.schema import ModelCard
+    from model_training.store import ArtifactStore
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Where commands are run."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def train_into() -> Callable[..., "ModelCard"]:
+    """Train on Iris as the command does, but with few trees: train_into(folder, n_estimators=3, ...)."""
+    from model_training.data_loader import load_iris
+    from model_training.model import IrisModel
+    from model_training.store import ArtifactStore
+    from model_training.train import train_version
+
+    def train(folder: Path, **hyperparameters: Any) -> "ModelCard":
+        def make_model() -> IrisModel:
+            return IrisModel(**{"n_estimators": 10, **hyperparameters})
+
+        return train_version(load_iris(), make_model, ArtifactStore(folder), test_size=0.2, seed=42)
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def trained_store(tmp_path_factory: pytest.TempPathFactory, train_into: Callable[..., "ModelCard"]) -> Path:
+    """A store with one version. Shared: read it only."""
+    folder = tmp_path_factory.mktemp("trained") / "artifacts"
+    train_into(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def second_version(tmp_path_factory: pytest.TempPathFactory, train_into: Callable[..., "ModelCard"]) -> Path:
+    """The folder of a version with other probabilities. Shared: copy it into a store."""
+    folder = tmp_path_factory.mktemp("second") / "artifacts"
+    card = train_into(folder, n_estimators=3, random_state=7)
+    return folder / "versions" / card.model_version
+
+
+@pytest.fixture
+def store(trained_store: Path, tmp_path: Path) -> "ArtifactStore":
+    """A test's own copy of the store with one version."""
+    from model_training.store import ArtifactStore
+
+    return ArtifactStore(shutil.copytree(trained_store, tmp_path / "artifacts"))
+
+
+@pytest.fixture
+def version(store: "ArtifactStore") -> str:
+    """The name of the store's one version."""
+    return store.current()
+
+
+@pytest.fixture
+def other_version(store: "ArtifactStore", version: str, second_version: Path) -> str:
+    """The name of a second good version in the store, which is not current."""
+    shutil.copytree(second_version, store.folder(second_version.name))
+    return second_version.name
