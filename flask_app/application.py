@@ -2,8 +2,9 @@
 
 from flask import Flask
 
-from flask_app import problems, request_log
-from flask_app.resources import health, model, predict
+from flask_app import authentication, metrics, problems, request_log
+from flask_app.resources import docs, explain, health, model, predict, v2
+from flask_app.resources import metrics as metrics_resource
 from flask_app.served_model import ModelHolder
 from flask_app.settings import Settings
 from model_training.store import ArtifactStore
@@ -13,7 +14,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """The application with its model loaded, if the store has a good one; without one it answers 503 until it has.
 
     Raises:
-        SettingsError: no settings were passed and the environment's cannot be used.
+        SettingsError: the public key, or with no settings passed those of the environment, cannot be used.
     """
     settings = settings or Settings.from_env()
     app = Flask(__name__, static_folder=None)
@@ -22,11 +23,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
 
-    holder = ModelHolder(ArtifactStore(settings.model_store), settings.model_poll_seconds)
+    holder = ModelHolder(ArtifactStore(settings.model_store), settings.model_poll_seconds, settings.public_keys())
     app.extensions["model_holder"] = holder
     request_log.init_app(app)
+    metrics.init_app(app)
+    authentication.init_app(app, settings)
     problems.init_app(app)
-    for resource in (health, model, predict):
+    for resource in (health, model, explain, metrics_resource):
         app.register_blueprint(resource.blueprint(holder))
+    app.register_blueprint(predict.blueprint(holder, settings))
+    app.register_blueprint(docs.blueprint(holder, settings))
+    app.register_blueprint(v2.blueprint(holder, settings))
     holder.watch()
     return app

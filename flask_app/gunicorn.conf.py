@@ -1,21 +1,31 @@
 """Gunicorn's settings: `gunicorn -c flask_app/gunicorn.conf.py flask_app.wsgi:app`."""
 
+import logging
 import logging.config
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 # Gunicorn reads this file before it puts the working directory on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from gunicorn.http import wsgi
+from gunicorn import util
+from gunicorn.http import parser, wsgi
+from gunicorn.workers import gthread
 
+from flask_app import metrics_files
+from flask_app.api_keys import KeyRing
+from flask_app.gunicorn_connection import TimedConnection, TimedUnreader
+from flask_app.gunicorn_problem import write_problem
 from flask_app.gunicorn_response import OneWriteResponse
 from flask_app.logs import logging_config
 from flask_app.settings import Settings, SettingsError
 
 try:
     _settings = Settings.from_env()
+    KeyRing(_settings).check()
+    _settings.public_keys()
 except SettingsError as error:
     sys.exit(f"flask-api: {error}")
 
@@ -23,7 +33,7 @@ _host = f"[{_settings.bind_address}]" if ":" in _settings.bind_address else _set
 bind = f"{_host}:{_settings.api_port}"
 
 workers = _settings.web_concurrency
-worker_class = "gthread"
+worker_class = "flask_app.gunicorn_worker.ApiWorker"
 threads = _settings.threads
 # XGBoost's libgomp does not survive a fork: a prediction in a forked child would hang for ever (xgboost#7044).
 preload_app = False
@@ -42,10 +52,30 @@ control_socket_disable = True
 # The heartbeat is a file's time stamp; on a disk a busy device stalls it (gunicorn#1863).
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
+metrics_files.prepare(_settings.prometheus_multiproc_dir, worker_tmp_dir)
+
 logging.config.dictConfig(logging_config(_settings.log_format, _settings.log_level))
 logger_class = "flask_app.gunicorn_logger.GunicornLogger"
 
 
+def on_starting(_server: object) -> None:
+    """Before the first worker."""
+    metrics_files.wipe()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """In the arbiter, after a worker's end, however it came: what it counted must not be lost."""
+    try:
+        metrics_files.bury(server.WORKERS)
+    # An error here would stop the whole service.
+    except Exception:
+        logging.getLogger("flask_app").exception("the metrics of worker %s could not be kept", worker.pid)
+
+
 def post_fork(_server: object, _worker: object) -> None:
-    """In each worker: answers in one write; the threaded worker has no setting for that."""
+    """In each worker: answers in one write, errors in JSON, an end to slow clients; there is no setting for these."""
+    metrics_files.make()
     wsgi.Response = OneWriteResponse
+    util.write_error = write_problem
+    gthread.TConn = TimedConnection
+    parser.SocketUnreader = TimedUnreader

@@ -1,9 +1,14 @@
 """How an answer is written to its socket."""
 
+import errno
 from typing import Any
 
 from gunicorn import util
 from gunicorn.http.wsgi import Response
+
+from flask_app.gunicorn_gate import gate
+
+_SLICE = 256 * 1024
 
 
 class OneWriteResponse(Response):
@@ -19,6 +24,12 @@ class OneWriteResponse(Response):
         super().__init__(*arguments)
         self._head = b""
 
+    def process_headers(self, headers: Any) -> None:
+        """Take the application's word that the connection ends; Gunicorn by itself drops that header."""
+        super().process_headers(headers)
+        if ("Connection", "close") in headers:
+            self.force_close()
+
     def send_headers(self) -> None:
         """Keep the head until there is something to send it with."""
         socket, self.sock = self.sock, _Recorder()
@@ -32,7 +43,7 @@ class OneWriteResponse(Response):
         if self.chunked:
             data = b"%X\r\n%b\r\n" % (len(data), data)
         head, self._head = self._head, b""
-        util.write(self.sock, head + data)
+        self._write(head + data)
 
     def sendfile(self, respiter: Any) -> bool:
         """False: a file is read and written like any other body."""
@@ -44,7 +55,16 @@ class OneWriteResponse(Response):
         end = b"0\r\n\r\n" if self.chunked else b""
         if self._head or end:
             head, self._head = self._head, b""
-            util.write(self.sock, head + end)
+            self._write(head + end)
+
+    def _write(self, data: bytes) -> None:
+        # The socket's time limit is for one write: in slices it ends a client that stalls, not one that is slow.
+        for start in range(0, len(data), _SLICE):
+            try:
+                with gate.outside():
+                    util.write(self.sock, data[start : start + _SLICE])
+            except TimeoutError:
+                raise ConnectionResetError(errno.ECONNRESET, "the client stopped reading") from None
 
 
 class _Recorder:

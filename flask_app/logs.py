@@ -30,12 +30,18 @@ class TextFormatter(logging.Formatter):
     """Time, level, message and the fields of the line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{name}={value}" for name, value in extra_fields(record).items())
+        fields = " ".join(f"{name}={_visible(value)}" for name, value in extra_fields(record).items())
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         line = f"{time} {record.levelname:<7} {record.getMessage()} {fields}".rstrip()
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line
+
+
+def _visible(value: Any) -> str:
+    # A client's path must not forge a second line or steer the terminal.
+    text = str(value)
+    return text if text.isprintable() else ascii(text)
 
 
 def extra_fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flask_app import metrics
 from flask_app.served_model import ServedModel
 
 
@@ -32,4 +33,6 @@ def predict_row(served: ServedModel, row: Any) -> dict[str, Any]:
 
 def predict_matrix(served: ServedModel, rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities, shape (n, classes), of checked rows, shape (n, features): every prediction goes through here."""
-    return served.artifact.model.predict_proba(rows)
+    probabilities = served.artifact.model.predict_proba(rows)
+    metrics.count_rows(served.artifact.card, probabilities)
+    return probabilities

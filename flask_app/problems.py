@@ -6,14 +6,16 @@ from http import HTTPStatus
 from typing import TypedDict
 
 from flask import Flask, Response
+from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from flask_app.request_id import current_request_id
 
 # The names of RFC 9110; older Pythons have others.
-_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+_TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
 
 _DETAILS = {
+    400: "The body broke off before its end, or its chunks are not those of HTTP.",
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
     413: "The body is larger than this service takes; send fewer bytes.",
@@ -53,23 +55,18 @@ class InvalidFields(Problem):
 
     def __init__(self, errors: list[FieldError]) -> None:
         shown = errors[:MAX_ERRORS]
-        sentence = "; ".join(f"{error['field']} {error['message']}" for error in shown)
+        sentence = "; ".join(f"{_one_line(error['field'])} {error['message']}" for error in shown)
         more = f"; and {len(errors) - len(shown)} more" if len(errors) > len(shown) else ""
         super().__init__(422, f"{sentence}{more}.", errors=shown)
 
 
+def _one_line(name: str) -> str:
+    return "".join(character if character.isprintable() else "\ufffd" for character in name)
+
+
 def problem_response(problem: Problem) -> Response:
     """The answer to a problem."""
-    body = {
-        "type": "about:blank",
-        "title": _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase,
-        "status": problem.status,
-        "detail": problem.detail,
-        # Clients of the original read this one.
-        "error": problem.detail,
-        "request_id": current_request_id(),
-        "errors": problem.errors,
-    }
+    body = problem_body(problem.status, problem.detail, problem.errors, current_request_id())
     response = Response(
         json.dumps(body, separators=(",", ":")), problem.status, content_type="application/problem+json"
     )
@@ -77,11 +74,29 @@ def problem_response(problem: Problem) -> Response:
     return response
 
 
+def problem_body(status: int, detail: str, errors: list[FieldError], request_id: str) -> dict[str, object]:
+    """The members of a problem."""
+    return {
+        "type": "about:blank",
+        "title": _TITLES.get(status) or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        # Clients of the original read this one.
+        "error": detail,
+        "request_id": request_id,
+        "errors": errors,
+    }
+
+
 def init_app(app: Flask) -> None:
     """Answer problems, Werkzeug's own refusals and unforeseen failures in the one form."""
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(HTTPException, _http_exception)
+    for error in (ParseException, NoMoreData, ConnectionError):
+        app.register_error_handler(error, _broken_body)
     app.register_error_handler(InternalServerError, _unforeseen)
+    # Flask would log the same trace a second time, without the request id.
+    app.logger.disabled = True
 
 
 def _http_exception(error: HTTPException) -> Response:
@@ -92,6 +107,11 @@ def _http_exception(error: HTTPException) -> Response:
         name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
     }
     return problem_response(Problem(status, detail, headers=headers))
+
+
+def _broken_body(_error: Exception) -> Response:
+    """What Gunicorn raises while a body is read: its chunks are none, or the client went away or stalled."""
+    return problem_response(Problem(400, _DETAILS[400]))
 
 
 def _unforeseen(error: InternalServerError) -> Response:

@@ -10,9 +10,12 @@ from flask_app.request_id import HEADER, current_request_id
 _log = logging.getLogger("flask_app.request")
 
 # Asked every few seconds by every probe; a line for each would hide the rest.
-_PROBES = {"/health", "/ready"}
+_PROBES = {"/health", "/ready", "/v2/health/live", "/v2/health/ready"}
 
 _MAX_PATH = 200
+
+# Gunicorn closes a connection with more of a body unread, so it must not be promised to stay.
+_DRAINED_BYTES = 64 * 1024
 
 
 def init_app(app: Flask) -> None:
@@ -29,6 +32,8 @@ def _start() -> None:
 def _finish(response: Response) -> Response:
     response.headers[HEADER] = current_request_id()
     response.headers.setdefault("Cache-Control", "no-store")
+    if (request.content_length or 0) > _DRAINED_BYTES and response.status_code >= 400:
+        response.headers["Connection"] = "close"
     level = logging.DEBUG if request.path in _PROBES and response.status_code == 200 else logging.INFO
     if _log.isEnabledFor(level):
         _log.log(level, "request", extra=_fields(response))
@@ -47,6 +52,8 @@ def _fields(response: Response) -> dict[str, object]:
         "request_id": current_request_id(),
         "client": request.remote_addr,
     }
+    if "api_key_id" in g:
+        fields["api_key"] = g.api_key_id
     if "model_version" in g:
         fields["model_version"] = g.model_version
     return fields

@@ -36,12 +36,47 @@ class RowSchema:
         ]
         return self._check({name: row[name] for name in self._names if name in row}, errors)
 
+    def json_schema(self) -> dict[str, Any]:
+        """What `read` takes, as a JSON schema; the training range is told, not set: a value outside is answered."""
+        values = {feature.name: _value_schema(feature) for feature in self._features}
+        forms: list[dict[str, Any]] = [
+            {
+                "title": "Row by name",
+                "description": "Each feature by its name, in any order.",
+                "type": "object",
+                "properties": values,
+                "required": list(self._names),
+                "additionalProperties": False,
+            }
+        ]
+        if "features" not in self._known:
+            array = {
+                "description": f"In this order: {', '.join(self._names)}.",
+                "type": "array",
+                "prefixItems": list(values.values()),
+                "items": False,
+                "minItems": len(values),
+                "maxItems": len(values),
+            }
+            forms.append(
+                {
+                    "title": "Row by position",
+                    "description": "All features as an array, in the model's order.",
+                    "type": "object",
+                    "properties": {"features": array},
+                    "required": ["features"],
+                    "additionalProperties": False,
+                }
+            )
+        return {"title": "Row", "description": "One row, in either form.", "oneOf": forms}
+
     def warnings(self, values: list[float]) -> list[FieldError]:
         """The values that lie outside the range of training: answered, but the model has never seen the like."""
         return [
             {
                 "field": feature.name,
-                "message": f"{value:g} lies outside the training range, {feature.minimum:g} to {feature.maximum:g}"
+                "message": f"{_shown(value)} lies outside the training range,"
+                + f" {feature.minimum:g} to {feature.maximum:g}"
                 + (f" {feature.unit}" if feature.unit else ""),
             }
             for feature, value in zip(self._features, values, strict=True)
@@ -81,6 +116,17 @@ class RowSchema:
         return values
 
 
+def _value_schema(feature: Feature) -> dict[str, Any]:
+    unit = f" {feature.unit}" if feature.unit else ""
+    return {
+        "title": feature.name,
+        "description": f"Trained on {feature.minimum:g} to {feature.maximum:g}{unit}; other values get a warning.",
+        "type": "integer" if feature.dtype == "integer" else "number",
+        "minimum": -LARGEST,
+        "maximum": LARGEST,
+    }
+
+
 def _fault(value: Any, feature: Feature) -> str | None:
     # Not isinstance: a boolean is an int to Python.
     if type(value) is not float and type(value) is not int:
@@ -92,6 +138,12 @@ def _fault(value: Any, feature: Feature) -> str | None:
     if feature.dtype == "integer" and value != int(value):
         return "must be a whole number"
     return None
+
+
+def _shown(value: float) -> str:
+    """Six digits where they say all, else as many as it takes: 7.9 cannot lie outside of 4.3 to 7.9."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def _kind(value: Any) -> str:

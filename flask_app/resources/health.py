@@ -23,6 +23,7 @@ def blueprint(holder: ModelHolder) -> Blueprint:
             "status": "ready",
             "model_name": served.artifact.card.model_name,
             "model_version": served.version,
+            "signature": served.signature,
         }
 
     return probes

@@ -4,7 +4,6 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
 from flask_app.served_model import ModelHolder
-from model_training.schema import encode_card
 
 
 def blueprint(holder: ModelHolder) -> Blueprint:
@@ -13,7 +12,7 @@ def blueprint(holder: ModelHolder) -> Blueprint:
 
     @model.get("/model")
     def card() -> ResponseReturnValue:
-        """The card as it lies beside the pickle."""
-        return Response(encode_card(holder.require().artifact.card), content_type="application/json")
+        """The card's bytes as they lie beside the pickle, which are those that were signed."""
+        return Response(holder.require().artifact.card_bytes, content_type="application/json")
 
     return model

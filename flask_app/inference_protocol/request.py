@@ -1,0 +1,47 @@
+"""From the bytes of a request to its JSON and the binary data behind it."""
+
+import re
+
+import msgspec
+
+from flask_app.inference_protocol.messages import InferRequest
+from flask_app.json_body import parse_json
+from flask_app.problems import InvalidFields, Problem
+
+LENGTH_HEADER = "Inference-Header-Content-Length"
+
+
+def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, memoryview]:
+    """The request and the bytes behind its JSON; header_length is the value of LENGTH_HEADER, None without one.
+
+    Raises:
+        Problem: 400 for a length that does not fit the body, or what is not JSON; 422 for JSON of another form.
+    """
+    length = _json_length(body, header_length)
+    value = parse_json(body[:length])
+    try:
+        request = msgspec.convert(value, InferRequest)
+        # It goes back in the answer.
+        (request.id or "").encode()
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at ")
+        field = path.strip("`").removeprefix("$").removeprefix(".") or "body"
+        raise InvalidFields(
+            [{"field": field, "message": f"cannot be used: {message[0].lower()}{message[1:]}"}]
+        ) from None
+    except UnicodeEncodeError:
+        raise InvalidFields([{"field": "body", "message": "has a string with half of a surrogate pair"}]) from None
+    return request, memoryview(body)[length:]
+
+
+def _json_length(body: bytes, header: str | None) -> int:
+    if header is None:
+        return len(body)
+    if not re.fullmatch("[0-9]{1,18}", header):
+        raise Problem(400, f"The header {LENGTH_HEADER} must be a number of bytes, in digits, not {header[:50]!r}.")
+    length = int(header)
+    if length > len(body):
+        raise Problem(400, f"The header {LENGTH_HEADER} says {length} bytes, but the body has {len(body)}.")
+    if length == 0:
+        raise Problem(400, f"The header {LENGTH_HEADER} must not be 0: name the binary data in JSON before it.")
+    return length

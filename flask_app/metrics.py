@@ -1,0 +1,228 @@
+"""Every metric of the API, with its labels, and the few functions that count. docs/metrics.md describes them.
+
+Under Gunicorn (PROMETHEUS_MULTIPROC_DIR is set) workers count into files, and an exposition sums those of all.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from flask import Flask
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from werkzeug.wsgi import ClosingIterator
+
+from flask_app import metrics_files
+from model_training.schema import ModelCard
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+# What a process without Gunicorn shows; with several workers the files are read instead.
+registry = CollectorRegistry()
+
+REQUEST_DURATION = Histogram(
+    "flask_api_request_duration_seconds",
+    "Time to answer a request; for a streamed answer, to its last byte.",
+    ("route", "method", "status"),
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=registry,
+)
+PREDICTIONS_IN_FLIGHT = Gauge(
+    "flask_api_predictions_in_flight",
+    "POST requests that are being answered now.",
+    multiprocess_mode="livesum",
+    registry=registry,
+)
+ROWS_PREDICTED = Counter(
+    "flask_api_rows_predicted_total",
+    "Rows predicted, by the class that came out and the model that said so.",
+    ("model_version", "class_name"),
+    registry=registry,
+)
+REQUESTS_REJECTED = Counter(
+    "flask_api_requests_rejected_total",
+    "Requests refused because of what they hold, by the kind of fault.",
+    ("reason",),
+    registry=registry,
+)
+MODEL_INFO = Gauge(
+    "flask_api_model_info",
+    "1 for each model version that a worker serves now; two only while they switch.",
+    ("model_name", "model_version"),
+    multiprocess_mode="livemax",
+    registry=registry,
+)
+MODEL_LOADS = Counter(
+    "flask_api_model_loads_total",
+    "Times that a worker read a model, by outcome; a refused one never replaces the one that serves.",
+    ("outcome",),
+    registry=registry,
+)
+MODEL_LAST_LOAD_REFUSED = Gauge(
+    "flask_api_model_last_load_refused",
+    "1 while a worker could not use what the store points to and serves on what it has; else 0.",
+    multiprocess_mode="livemax",
+    registry=registry,
+)
+MODEL_LAST_LOAD_SUCCESS_TIME = Gauge(
+    "flask_api_model_last_load_success_timestamp_seconds",
+    "When a worker last took up a model, in Unix time; 0 when none did yet.",
+    multiprocess_mode="livemax",
+    registry=registry,
+)
+WORKERS = Gauge(
+    "flask_api_workers",
+    "Worker processes that run now, by the threads that each gives to one prediction.",
+    ("omp_num_threads",),
+    multiprocess_mode="livesum",
+    registry=registry,
+)
+
+# One label value for every address that does not exist and every method that is none: both are the caller's to choose.
+UNKNOWN = "unknown"
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+REASONS = {
+    400: "invalid_body",
+    401: "unauthorized",
+    406: "not_acceptable",
+    413: "too_large",
+    415: "wrong_type",
+    422: "invalid_field",
+}
+
+# Resolved once: a look-up by labels costs as much as all the rest.
+_rejected = {status: REQUESTS_REJECTED.labels(reason) for status, reason in REASONS.items()}
+_loads = {outcome: MODEL_LOADS.labels(outcome) for outcome in ("success", "refused")}
+_durations: dict[tuple[str | None, str, int], Histogram] = {}
+_rows: dict[str, tuple[Counter, ...]] = {}
+
+
+def init_app(app: Flask) -> None:
+    """Measure every request to the application."""
+    WORKERS.labels(os.environ.get("OMP_NUM_THREADS", "all")).set(1)
+    app.wsgi_app = _Measured(app.wsgi_app)  # type: ignore[method-assign]
+
+
+def model_loaded(card: ModelCard, previous: ModelCard | None) -> None:
+    """A worker serves the card's model from now on, and no longer the previous one's."""
+    if previous is not None and previous.model_version != card.model_version:
+        MODEL_INFO.labels(previous.model_name, previous.model_version).set(0)
+    MODEL_INFO.labels(card.model_name, card.model_version).set(1)
+    # At 0 before the first row, or a rate would miss it.
+    _row_counters(card)
+    _loads["success"].inc()
+    MODEL_LAST_LOAD_REFUSED.set(0)
+    MODEL_LAST_LOAD_SUCCESS_TIME.set(time.time())
+
+
+def model_refused() -> None:
+    """The store's model could not be used."""
+    _loads["refused"].inc()
+    MODEL_LAST_LOAD_REFUSED.set(1)
+
+
+def count_rows(card: ModelCard, probabilities: NDArray[np.float32]) -> None:
+    """Count rows that the card's model predicted; probabilities has shape (rows, classes)."""
+    counters = _rows.get(card.model_version) or _row_counters(card)
+    if len(probabilities) == 1:
+        counters[probabilities[0].argmax()].inc()
+        return
+    numbers = np.bincount(probabilities.argmax(axis=1), minlength=len(counters))
+    for counter, number in zip(counters, numbers.tolist(), strict=True):
+        if number:
+            counter.inc(number)
+
+
+def count_rejected(status: int) -> None:
+    """Count a request that is refused with this status; a status that blames no input counts nothing."""
+    counter = _rejected.get(status)
+    if counter is not None:
+        counter.inc()
+
+
+def exposition() -> bytes:
+    """All metrics of all workers in Prometheus' text format."""
+    return generate_latest(_All())
+
+
+class _All(Collector):
+    """Without the versions that no worker serves any more: a value in a worker's file cannot be taken back."""
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in sorted(_collected(), key=lambda metric: metric.name):
+            if metric.name == "flask_api_model_info":
+                metric.samples = [sample for sample in metric.samples if sample.value]
+            yield metric
+
+
+def _collected() -> list[Metric]:
+    if metrics_files.VARIABLE not in os.environ:
+        return list(registry.collect())
+    with metrics_files.reading() as files:
+        return list(MultiProcessCollector.merge(files))  # type: ignore[no-untyped-call]
+
+
+def _row_counters(card: ModelCard) -> tuple[Counter, ...]:
+    counters = tuple(ROWS_PREDICTED.labels(card.model_version, name) for name in card.classes)
+    _rows[card.model_version] = counters
+    return counters
+
+
+class _Measured:
+    """Around the whole application, not in hooks of Flask: cheaper, and what fails inside is counted as well."""
+
+    def __init__(self, application: "WSGIApplication") -> None:
+        self._application = application
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        started = time.perf_counter()
+        predicts = environ["REQUEST_METHOD"] == "POST"
+        status = 0
+        route = None
+        streamed = False
+
+        def start(line: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            nonlocal status, route, streamed
+            status = int(line[:3])
+            # Flask takes its request out again as soon as it has started the answer.
+            rule = environ["werkzeug.request"].url_rule
+            route = rule.rule if rule else None
+            streamed = all(name != "Content-Length" for name, _ in headers)
+            return start_response(line, headers, *error)
+
+        def finish() -> None:
+            if predicts:
+                PREDICTIONS_IN_FLIGHT.dec()
+            if status:
+                key = (route, environ["REQUEST_METHOD"], status)
+                (_durations.get(key) or _duration(key)).observe(time.perf_counter() - started)
+                count_rejected(status)
+
+        if predicts:
+            PREDICTIONS_IN_FLIGHT.inc()
+        try:
+            body = self._application(environ, start)
+        except BaseException:
+            finish()
+            raise
+        if streamed:
+            return ClosingIterator(body, finish)
+        # Before the answer leaves, so that whoever has it finds it counted.
+        finish()
+        return body
+
+
+def _duration(key: tuple[str | None, str, int]) -> Histogram:
+    route, method, status = key
+    labels = (route or UNKNOWN, method if method in _METHODS else UNKNOWN, str(status))
+    duration = REQUEST_DURATION.labels(*labels)
+    if labels[1] == method:
+        _durations[key] = duration
+    return duration

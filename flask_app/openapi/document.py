@@ -1,0 +1,85 @@
+"""The whole document."""
+
+import json
+import threading
+from typing import Any
+
+from flask_app.api_keys import KeyRing
+from flask_app.openapi import operations, protocol, security
+from flask_app.openapi.examples import Examples
+from flask_app.openapi.responses import make_headers, make_problems
+from flask_app.openapi.schemas import make_schemas
+from flask_app.served_model import ServedModel
+from flask_app.settings import Settings
+
+_DESCRIPTION = """\
+Predictions of the model `{name}`, version `{version}`, trained {trained}. Its features: {features}. Its classes: \
+{classes}.
+
+Every error is `application/problem+json` with one sentence that says what is wrong. `X-Request-ID` is taken from the \
+request or made, comes back in header and body, and stands in the logs.
+"""
+
+
+class DocumentMaker:
+    """Makes the document once for each version that serves; safe in several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._made: tuple[ServedModel, bytes] | None = None
+
+    def document(self, served: ServedModel) -> bytes:
+        """OpenAPI 3.1 as JSON for the model that serves."""
+        made = self._made
+        if made is None or made[0] is not served:
+            with self._lock:
+                made = self._made
+                if made is None or made[0] is not served:
+                    made = self._made = (served, json.dumps(make_document(served, self._settings)).encode())
+        return made[1]
+
+
+def make_document(served: ServedModel, settings: Settings) -> dict[str, Any]:
+    """OpenAPI 3.1 as plain values."""
+    card = served.artifact.card
+    examples = Examples(served)
+    paths = operations.make_paths(examples, settings) | protocol.make_paths(examples)
+    components = {
+        "schemas": make_schemas(served, settings.max_rows),
+        "headers": make_headers(),
+    }
+    if KeyRing(settings).enabled:
+        security.close(paths)
+        components["securitySchemes"] = security.SCHEMES
+    components["responses"] = make_problems(_statuses(paths))
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Prediction API",
+            "version": card.model_version,
+            "summary": f"Predictions of the model {card.model_name}.",
+            "description": _DESCRIPTION.format(
+                name=card.model_name,
+                version=card.model_version,
+                trained=card.trained_at,
+                features=", ".join(f"{f.name} ({f.unit})" if f.unit else f.name for f in card.features),
+                classes=", ".join(card.classes),
+            ),
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": operations.TAGS,
+        "paths": paths,
+        "components": components,
+    }
+
+
+def _statuses(paths: dict[str, Any]) -> set[int]:
+    """Every status that some operation names."""
+    return {
+        int(status)
+        for path in paths.values()
+        for operation in path.values()
+        for status in operation.get("responses", ())
+    }

@@ -1,0 +1,129 @@
+"""The document's paths, but for those of the Open Inference Protocol."""
+
+from typing import Any
+
+from flask_app.openapi.examples import Examples
+from flask_app.openapi.responses import ANYWHERE, BODY, answers, good, json_content
+from flask_app.openapi.schemas import reference
+from flask_app.settings import Settings
+from flask_app.tables.media_type import ARROW, CSV, PARQUET
+
+Operation = dict[str, Any]
+
+TAGS = [
+    {"name": "prediction", "description": "Classes and probabilities, and the reasons for them."},
+    {"name": "model", "description": "The model that serves now."},
+    {"name": "open inference protocol", "description": "Version 2, for the clients of Triton, MLServer and KServe."},
+    {"name": "operation", "description": "Probes, metrics, and this document."},
+]
+
+_EXPLAIN = {
+    "name": "explain",
+    "in": "query",
+    "description": "true adds contributions and base_values to the answer, as /explain does; for one row only.",
+    "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
+}
+
+
+def make_paths(examples: Examples, settings: Settings) -> dict[str, Any]:
+    """Every path with its operations."""
+    return {
+        "/predict": {"post": _predict(examples, settings)},
+        "/explain": {"post": _explain(examples)},
+        "/model": {"get": _get("model", "model", "The model's card", json_content("ModelCard"), 503)},
+        "/health": {"get": _get("health", "operation", "Does the process answer?", json_content("Health"))},
+        "/ready": {"get": _get("ready", "operation", "Can it predict?", json_content("Ready"), 503)},
+        "/metrics": {"get": _metrics()},
+        "/openapi.json": {
+            "get": _get("document", "operation", "This document", {"application/json": {"schema": _ANY_OBJECT}}, 503)
+        },
+        "/docs": {"get": _get("docs", "operation", "This document as a page", {"text/html": {"schema": _TEXT}})},
+    }
+
+
+_TEXT = {"type": "string"}
+_ANY_OBJECT = {"type": "object"}
+
+
+def _get(name: str, tag: str, summary: str, content: dict[str, Any], *problems: int) -> Operation:
+    description = "It does." if summary.endswith("?") else f"{summary}."
+    return {
+        "operationId": name,
+        "summary": summary,
+        "tags": [tag],
+        "responses": answers(good(description, content), *problems, *ANYWHERE),
+    }
+
+
+def _metrics() -> Operation:
+    operation = _get("metrics", "operation", "Metrics for Prometheus", {"text/plain": {"schema": _TEXT}})
+    operation["description"] = "All workers summed. Not reachable through Nginx."
+    return operation
+
+
+def _row_examples(examples: Examples) -> dict[str, Any]:
+    return {"by_name": {"value": examples.by_name}, "by_position": {"value": examples.by_position}}
+
+
+def _predict(examples: Examples, settings: Settings) -> Operation:
+    request = {
+        "application/json": {
+            "schema": {"anyOf": [reference("Row"), reference("Rows")]},
+            "examples": {**_row_examples(examples), "many_rows": {"value": examples.rows}},
+        },
+        **_tables(examples.csv),
+    }
+    answer = json_content(
+        "Prediction", one_row=examples.prediction, explained=examples.explanation, many_rows=examples.predictions
+    )
+    kinds = ("Prediction", "Explanation", "Predictions")
+    answer["application/json"]["schema"] = {"anyOf": [reference(kind) for kind in kinds]}
+    return {
+        "operationId": "predict",
+        "summary": "Predict one row, many rows, or a file",
+        "description": (
+            f"JSON: one row, or up to {settings.max_rows:,} rows as `instances`, in at most"
+            f" {settings.max_body_bytes:,} bytes. A value outside the range of training is answered, and `warnings`"
+            " names it.\n\n"
+            f"A file of at most {settings.max_file_bytes:,} bytes: columns by name in any order; other columns are"
+            " passed through. The same table comes back with the columns `prediction`, `class_name` and one"
+            " `probability_<class>` for each class, in the type that `Accept` asks for, or else that of the request."
+        ),
+        "tags": ["prediction"],
+        "parameters": [_EXPLAIN],
+        "requestBody": {"required": True, "content": request},
+        "responses": answers(
+            good("Classes and probabilities.", {**answer, **_tables(examples.csv_answer)}), 406, *BODY
+        ),
+    }
+
+
+def _tables(csv_example: str) -> dict[str, Any]:
+    return {
+        CSV: {"schema": _TEXT, "examples": {"csv": {"value": csv_example}}},
+        ARROW: {"schema": {**_TEXT, "contentMediaType": ARROW}},
+        PARQUET: {"schema": {**_TEXT, "contentMediaType": PARQUET}},
+    }
+
+
+def _explain(examples: Examples) -> Operation:
+    return {
+        "operationId": "explain",
+        "summary": "Predict one row, with reasons",
+        "description": (
+            "What each feature adds to each class's margin (XGBoost's TreeSHAP). A class's base value and its"
+            " contributions add up to its margin; softmax over the margins gives the probabilities."
+        ),
+        "tags": ["prediction"],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": reference("Row"), "examples": _row_examples(examples)}},
+        },
+        "responses": answers(
+            good(
+                "The prediction, with contributions and base values.",
+                json_content("Explanation", one_row=examples.explanation),
+            ),
+            *BODY,
+        ),
+    }

@@ -1,0 +1,20 @@
+"""`GET /metrics`: what Prometheus reads."""
+
+from flask import Blueprint, Response
+from flask.typing import ResponseReturnValue
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from flask_app.metrics import exposition
+from flask_app.served_model import ModelHolder
+
+
+def blueprint(_holder: ModelHolder) -> Blueprint:
+    """The metrics of all workers."""
+    metrics = Blueprint("metrics", __name__)
+
+    @metrics.get("/metrics")
+    def scrape() -> ResponseReturnValue:
+        """Text format; open without a key, since Nginx lets nobody through to it."""
+        return Response(exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    return metrics
