@@ -13,9 +13,15 @@
 # | UPSTREAM_RESOLVE  | off                | on: follow the names' addresses while running (Compose);           |
 # |                   |                    | off: look them up once at start (processes, a Kubernetes Service)  |
 # | CERT_DIR          | /certs             | folder with tls.crt and tls.key                                    |
-# | MAX_BODY_BYTES    | 1048576            | largest request body; must equal the API's                         |
+# | MAX_BODY_BYTES    | 4194304            | largest request body, but for files; must equal the API's          |
+# | MAX_FILE_BYTES    | 1073741824         | largest CSV, Arrow or Parquet file; must equal the API's           |
+# | RATE_LIMIT        |                    | requests a second to the API; for each API key if API_KEYS or      |
+# |                   |                    | API_KEYS_FILE is set as well, else for each address                |
+# | RATE_BURST        | value of RATE_LIMIT | requests above that rate that are let through at once             |
+# | CONNECTION_LIMIT  |                    | requests to the API at the same moment, for each address           |
 # | NGINX_WORKERS     | 2                  | worker processes (auto counts the node's cores, not the limit's)   |
-# | RUN_DIR           | /tmp/nginx         | writable folder for nginx.conf, the pid file and temporary files   |
+# | RUN_DIR           | /tmp/nginx         | writable folder for nginx.conf and the pid file                    |
+# | SPOOL_DIR         | value of RUN_DIR   | folder for bodies under way, on a disk: up to 9 GiB                |
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -66,9 +72,14 @@ API_UPSTREAM=${API_UPSTREAM:-flask-api:5000}
 UI_UPSTREAM=${UI_UPSTREAM:-streamlit-ui:8501}
 UPSTREAM_RESOLVE=${UPSTREAM_RESOLVE:-off}
 CERT_DIR=${CERT_DIR:-/certs}
-MAX_BODY_BYTES=${MAX_BODY_BYTES:-1048576}
+MAX_BODY_BYTES=${MAX_BODY_BYTES:-4194304}
+MAX_FILE_BYTES=${MAX_FILE_BYTES:-1073741824}
+RATE_LIMIT=${RATE_LIMIT:-}
+RATE_BURST=${RATE_BURST:-$RATE_LIMIT}
+CONNECTION_LIMIT=${CONNECTION_LIMIT:-}
 NGINX_WORKERS=${NGINX_WORKERS:-2}
 RUN_DIR=${RUN_DIR:-/tmp/nginx}
+SPOOL_DIR=${SPOOL_DIR:-$RUN_DIR}
 
 case $BIND_ADDRESS in
     *[!A-Za-z0-9.:-]*) fail "BIND_ADDRESS is '$BIND_ADDRESS', but must be an address such as 127.0.0.1, 0.0.0.0 or ::1." ;;
@@ -82,9 +93,26 @@ port PUBLIC_HTTPS_PORT "$PUBLIC_HTTPS_PORT"
 upstream API_UPSTREAM "$API_UPSTREAM"
 upstream UI_UPSTREAM "$UI_UPSTREAM"
 count MAX_BODY_BYTES "$MAX_BODY_BYTES"
+count MAX_FILE_BYTES "$MAX_FILE_BYTES"
+when_rate=no when_keys=no when_connections=no burst=''
+if [ -n "$RATE_LIMIT" ]; then
+    count RATE_LIMIT "$RATE_LIMIT"
+    when_rate=yes
+    # Where nobody checks keys, made-up ones would each have a limit of their own.
+    [ -z "${API_KEYS:-}${API_KEYS_FILE:-}" ] || when_keys=yes
+    # Without a burst nothing may come sooner than the rate's interval, not even a second request.
+    [ "$RATE_BURST" = 0 ] || { count RATE_BURST "$RATE_BURST" && burst=" burst=$RATE_BURST nodelay"; }
+elif [ -n "$RATE_BURST" ]; then
+    fail "RATE_BURST is '$RATE_BURST', but there is no RATE_LIMIT: set that as well."
+fi
+if [ -n "$CONNECTION_LIMIT" ]; then
+    count CONNECTION_LIMIT "$CONNECTION_LIMIT"
+    when_connections=yes
+fi
 [ "$NGINX_WORKERS" = auto ] || count NGINX_WORKERS "$NGINX_WORKERS"
 folder CERT_DIR "$CERT_DIR"
 folder RUN_DIR "$RUN_DIR"
+folder SPOOL_DIR "$SPOOL_DIR"
 
 for file in tls.crt tls.key; do
     [ -r "$CERT_DIR/$file" ] ||
@@ -112,7 +140,7 @@ if newer 1 25 1; then
 fi
 
 when_group=yes when_resolve=no when_zone=no resolve='' nameservers=''
-api_target=flask_api ui_target=streamlit_ui
+api_target=flask_api api_second=flask_api_second ui_target=streamlit_ui
 # Keepalive to the upstream wants an empty Connection header.
 idle_connection=''
 case $UPSTREAM_RESOLVE in
@@ -127,19 +155,28 @@ case $UPSTREAM_RESOLVE in
         if newer 1 27 3; then
             when_zone=yes resolve=' resolve'
         else
-            when_group=no api_target=$API_UPSTREAM ui_target=$UI_UPSTREAM idle_connection=close
+            when_group=no api_target=$API_UPSTREAM api_second=$API_UPSTREAM ui_target=$UI_UPSTREAM idle_connection=close
         fi
         ;;
     *) fail "UPSTREAM_RESOLVE is '$UPSTREAM_RESOLVE', but must be on or off." ;;
 esac
+
+when_static=no tries=2
+[ "$UPSTREAM_RESOLVE" = on ] || when_static=yes tries=4
+
+when_min_keepalive=no
+if newer 1 27 4; then
+    when_min_keepalive=yes
+fi
 
 when_root=no run_user=''
 if [ "$(id -u)" = 0 ]; then
     when_root=yes run_user="$(id -un) $(id -gn)"
 fi
 
-mkdir -p "$RUN_DIR/body" "$RUN_DIR/proxy" "$RUN_DIR/unused" ||
-    fail "RUN_DIR $RUN_DIR cannot be written: set RUN_DIR to a folder that can."
+mkdir -p "$RUN_DIR/unused" || fail "RUN_DIR $RUN_DIR cannot be written: set RUN_DIR to a folder that can."
+mkdir -p "$SPOOL_DIR/body" "$SPOOL_DIR/proxy" ||
+    fail "SPOOL_DIR $SPOOL_DIR cannot be written: set SPOOL_DIR to a folder that can."
 
 # shellcheck disable=SC2016 # ${NAME} is a mark of the template, not a variable
 value() { # sed command that fills mark $1 with $2
@@ -159,11 +196,22 @@ sed "$(
     when GROUP $when_group
     when ZONE $when_zone
     when HTTP2_ON $when_http2_on
+    when STATIC $when_static
+    when MIN_KEEPALIVE $when_min_keepalive
+    when RATE $when_rate
+    when KEYS $when_keys
+    when CONNECTIONS $when_connections
     value RUN_USER "$run_user"
     value RUN_DIR "$RUN_DIR"
     value CERT_DIR "$CERT_DIR"
     value NGINX_WORKERS "$NGINX_WORKERS"
     value MAX_BODY_BYTES "$MAX_BODY_BYTES"
+    value MAX_FILE_BYTES "$MAX_FILE_BYTES"
+    value SPOOL_DIR "$SPOOL_DIR"
+    value TRIES "$tries"
+    value RATE_LIMIT "$RATE_LIMIT"
+    value BURST "$burst"
+    value CONNECTION_LIMIT "$CONNECTION_LIMIT"
     value LISTEN_ADDRESS "$listen_address"
     value HTTP_PORT "$HTTP_PORT"
     value HTTPS_PORT "$HTTPS_PORT"
@@ -172,6 +220,7 @@ sed "$(
     value API_UPSTREAM "$API_UPSTREAM"
     value UI_UPSTREAM "$UI_UPSTREAM"
     value API_TARGET "$api_target"
+    value API_SECOND "$api_second"
     value UI_TARGET "$ui_target"
     value RESOLVE "$resolve"
     value NAMESERVERS "$nameservers"

@@ -133,10 +133,12 @@ def test_every_setting_is_read_by_something(objects, settings):
     assert not unknown
 
 
-def test_the_shared_body_limit_is_every_default(settings, compose):
-    assert re.search(rf"MAX_BODY_BYTES=\$\{{MAX_BODY_BYTES:-{settings['MAX_BODY_BYTES']}\}}", read("nginx/render.sh"))
+@pytest.mark.parametrize("name", ["MAX_BODY_BYTES", "MAX_FILE_BYTES"])
+def test_the_shared_limits_are_every_default(settings, compose, name):
+    default = f"${{{name}:-{settings[name]}}}"
+    assert f"{name}={default}" in read("nginx/render.sh")
     for part in ("flask-api", "nginx-server"):
-        assert compose[part]["environment"]["MAX_BODY_BYTES"] == f"${{MAX_BODY_BYTES:-{settings['MAX_BODY_BYTES']}}}"
+        assert compose[part]["environment"][name] == default
 
 
 def seconds(pattern: str, text: str) -> int:
@@ -183,8 +185,17 @@ def test_workers_follow_the_cpu_limit(objects):
 def test_sessions_stay_with_their_replica(objects):
     for part in ("nginx-server", "streamlit-ui"):
         assert objects["Service", part]["spec"]["sessionAffinity"] == "ClientIP"
-    (secret,) = container(objects, "streamlit-ui")["env"]
+    (secret,) = [v for v in container(objects, "streamlit-ui")["env"] if v["name"] == "STREAMLIT_SERVER_COOKIE_SECRET"]
     assert secret["valueFrom"]["secretKeyRef"] == {"name": "streamlit-cookie", "key": "cookie-secret", "optional": True}
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [("flask-api", "API_KEYS"), ("nginx-server", "API_KEYS"), ("streamlit-ui", "API_KEY")]
+)
+def test_api_keys_come_from_one_secret_that_need_not_exist(objects, compose, part, name):
+    (secret,) = [v for v in container(objects, part)["env"] if v["name"] == name]
+    assert secret["valueFrom"]["secretKeyRef"] == {"name": "api-keys", "key": name, "optional": True}
+    assert compose[part]["environment"][name] == f"${{{name}:-}}"
 
 
 def test_certificate_is_mounted_where_nginx_reads_it(objects, settings):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
-MAX_BODY_BYTES = int(os.environ.get("MAX_BODY_BYTES", "1048576"))
+MAX_BODY_BYTES = int(os.environ.get("MAX_BODY_BYTES", "4194304"))
 
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",

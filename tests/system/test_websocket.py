@@ -32,7 +32,8 @@ def test_websocket_opens_and_answers_pings(target):
 
 
 def test_websocket_of_a_strange_page_is_refused(target):
-    """Streamlit compares Origin with Host, so Nginx must pass the client's Host on, with its port."""
+    """By Nginx: Streamlit would first ask the internet for its own address, and serve nobody meanwhile."""
     with pytest.raises(InvalidStatus) as refused:
         open_stream(target, "https://evil.example").close()
     assert refused.value.response.status_code == 403
+    assert refused.value.response.headers["Content-Type"] == "application/problem+json"

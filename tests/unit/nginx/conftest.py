@@ -25,6 +25,8 @@ class Received:
     path: str
     headers: list[tuple[str, str]]
     body: bytes
+    port: int = 0
+    """Of the other end: tells connections apart."""
 
 
 class Upstream:
@@ -42,7 +44,7 @@ class Upstream:
 
             def handle_one(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                received = Received(self.command, self.path, self.headers.items(), body)
+                received = Received(self.command, self.path, self.headers.items(), body, self.client_address[1])
                 upstream.received.append(received)
                 answer = upstream.answer(received)
                 if answer is None:

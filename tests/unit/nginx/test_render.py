@@ -107,6 +107,57 @@ def test_static_group_needs_no_resolver(render):
     assert not re.search("(?m)^ *resolver ", text)
 
 
+def test_static_server_is_tried_four_times(render):
+    """One more try may meet the same dying pod behind a ClusterIP."""
+    text = Path(render().stdout.strip()).read_text()
+    assert text.count("server flask-api:5000 max_fails=0;") == 2 * 4
+    assert "proxy_next_upstream_tries 4;" in text
+
+
+@pytest.mark.parametrize(
+    ("version", "known"),
+    [("nginx/1.22.1", False), ("nginx/1.27.3", False), ("nginx/1.27.4", True), ("nginx/1.28.0", True)],
+)
+def test_idle_connections_outlive_the_order_to_stop_where_nginx_can(render, tmp_path, version, known):
+    rendered = render(path=fake_nginx(tmp_path / "bin", version))
+    text = Path(rendered.stdout.strip()).read_text()
+    assert ("keepalive_min_timeout 10s;" in text) == known
+
+
+LIMITS = [
+    ({}, []),
+    ({"RATE_LIMIT": "", "RATE_BURST": "", "CONNECTION_LIMIT": ""}, []),
+    ({"RATE_LIMIT": 20}, ["rate=20r/s;", "limit_req zone=api_rate burst=20 nodelay;"]),
+    ({"RATE_LIMIT": 20, "RATE_BURST": 3}, ["rate=20r/s;", "limit_req zone=api_rate burst=3 nodelay;"]),
+    ({"RATE_LIMIT": 20, "RATE_BURST": 0}, ["rate=20r/s;", "limit_req zone=api_rate;"]),
+    ({"API_KEYS": "a:b", "API_KEYS_FILE": "/keys"}, []),
+    ({"CONNECTION_LIMIT": 7}, ["limit_conn api_connections 7;"]),
+    (
+        {"RATE_LIMIT": 5, "CONNECTION_LIMIT": 7, "API_KEYS": "a:b"},
+        ["rate=5r/s;", "limit_conn api_connections 7;", "(?<api_key>"],
+    ),
+]
+
+
+@pytest.mark.parametrize("resolve", ["off", "on"])
+@pytest.mark.parametrize(("variables", "directives"), LIMITS)
+def test_limits_are_rendered_when_set(nginx_binary, render, tmp_path, resolve, variables, directives):
+    upstreams = {"API_UPSTREAM": "127.0.0.1:1", "UI_UPSTREAM": "127.0.0.1:1"}
+    rendered = render(UPSTREAM_RESOLVE=resolve, **upstreams, **variables)
+    assert rendered.returncode == 0, rendered.stderr
+    text = Path(rendered.stdout.strip()).read_text()
+    for directive in directives:
+        assert directive in text
+    assert ("zone=api_rate" in text) == ("RATE_LIMIT" in variables and variables["RATE_LIMIT"] != "")
+    assert ("api_connections" in text) == (variables.get("CONNECTION_LIMIT", "") != "")
+    assert ("(?<api_key>" in text) == ({"API_KEYS", "RATE_LIMIT"} <= variables.keys())
+    checked = subprocess.run(
+        [nginx_binary, "-t", "-e", "stderr", "-c", rendered.stdout.strip()], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "warn" not in checked.stderr
+
+
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
@@ -125,6 +176,10 @@ def test_static_group_needs_no_resolver(render):
         ({"MAX_BODY_BYTES": "1m"}, "MAX_BODY_BYTES is '1m', but must be a whole number above 0."),
         # 0 would switch Nginx's limit off.
         ({"MAX_BODY_BYTES": "0"}, "MAX_BODY_BYTES is '0', but must be a whole number above 0."),
+        ({"RATE_LIMIT": "20r/s"}, "RATE_LIMIT is '20r/s', but must be a whole number above 0."),
+        ({"RATE_LIMIT": "20", "RATE_BURST": "-1"}, "RATE_BURST is '-1', but must be a whole number above 0."),
+        ({"RATE_BURST": "5"}, "RATE_BURST is '5', but there is no RATE_LIMIT: set that as well."),
+        ({"CONNECTION_LIMIT": "0"}, "CONNECTION_LIMIT is '0', but must be a whole number above 0."),
         ({"NGINX_WORKERS": "many"}, "NGINX_WORKERS is 'many', but must be a whole number above 0."),
         ({"BIND_ADDRESS": "a b"}, "BIND_ADDRESS is 'a b', but must be an address such as 127.0.0.1, 0.0.0.0 or ::1."),
         ({"CERT_DIR": "certs"}, "CERT_DIR is 'certs', but must be an absolute path."),
