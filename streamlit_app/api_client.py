@@ -4,6 +4,7 @@ Knows nothing of Streamlit. One client is shared by all threads of a process.
 """
 
 import logging
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ READ_TIMEOUT_SECONDS = 10.0
 POOL_SIZE = 32
 
 log = logging.getLogger("streamlit_app.api_client")
+
+_SENDABLE = re.compile(r"[!-~]*")
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,12 @@ class InputTooBig(ApiError):
     advice = "Send less at a time."
 
 
+class ApiKeyRefused(ApiError):
+    """The API wants a key, and this page has none or another."""
+
+    advice = "Whoever runs the service sets API_KEY of the user interface to a key that the API knows."
+
+
 class ApiUnexpected(ApiError):
     """An answer that the API's contract does not know."""
 
@@ -117,6 +126,8 @@ def _failure(response: requests.Response, request_id: str) -> ApiError:
         fields = _field_messages(body.get("errors"))
         message = sentence or "The prediction service refused these values."
         return InputRejected(message, request_id=request_id, fields=fields)
+    if response.status_code == 401:
+        return ApiKeyRefused("The prediction service does not accept the key of this page.", request_id=request_id)
     if response.status_code == 413:
         return InputTooBig("This is more than the prediction service takes at once.", request_id=request_id)
     if response.status_code == 503 and sentence:
@@ -129,10 +140,14 @@ def _failure(response: requests.Response, request_id: str) -> ApiError:
 
 
 class ApiClient:
-    """Calls to the API at `base_url`, such as http://127.0.0.1:5000. Every method raises ApiError."""
+    """Calls to the API at `base_url`, such as http://127.0.0.1:5000. Every method raises ApiError.
 
-    def __init__(self, base_url: str) -> None:
+    `api_key` goes with every call, and into no message and no log.
+    """
+
+    def __init__(self, base_url: str, api_key: str = "") -> None:
         self.base_url = base_url.strip().rstrip("/")
+        self._api_key = api_key.strip()
         self._session = requests.Session()
         # A proxy for the internet (HTTP_PROXY, which Docker puts into containers) must not get calls to a neighbour.
         self._session.trust_env = False
@@ -176,9 +191,16 @@ class ApiClient:
         if urlsplit(self.base_url).scheme not in {"http", "https"}:
             log.error("API_BASE_URL=%r is not an address such as http://127.0.0.1:5000", self.base_url)
             raise ApiUnexpected("This page does not know where its prediction service is (API_BASE_URL).")
+        # The HTTP library would repeat what it cannot send, and the log with it.
+        if not _SENDABLE.fullmatch(self._api_key):
+            log.error("API_KEY holds a character that no key has")
+            raise ApiKeyRefused("The key of this page (API_KEY) is not one that can be sent.")
         request_id = uuid.uuid4().hex
+        headers = {"X-Request-ID": request_id, "Accept": "application/json"}
+        if self._api_key:
+            headers["Authorization"] = f"Bearer {self._api_key}"
         try:
-            response = self._send(method, path, body, request_id)
+            response = self._send(method, path, body, headers)
         except requests.Timeout as error:
             log.warning("%s %s request_id=%s: %s", method, self.base_url + path, request_id, error)
             raise ApiAway("The prediction service did not answer in time.", request_id=request_id) from error
@@ -191,7 +213,9 @@ class ApiClient:
             raise _failure(response, request_id)
         return response, request_id
 
-    def _send(self, method: str, path: str, body: dict[str, float] | None, request_id: str) -> requests.Response:
+    def _send(
+        self, method: str, path: str, body: dict[str, float] | None, headers: dict[str, str]
+    ) -> requests.Response:
         """One request, sent again once when its connection broke: a kept-alive one may have been dead already."""
         for last in (False, True):
             try:
@@ -199,7 +223,7 @@ class ApiClient:
                     method,
                     self.base_url + path,
                     json=body,
-                    headers={"X-Request-ID": request_id, "Accept": "application/json"},
+                    headers=headers,
                     timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
                     allow_redirects=False,
                 )

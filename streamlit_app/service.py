@@ -14,11 +14,11 @@ CARD_TTL_SECONDS = 30
 
 @st.cache_resource
 def _client(base_url: str) -> ApiClient:
-    return ApiClient(base_url)
+    return ApiClient(base_url, os.environ.get("API_KEY", ""))
 
 
 def client() -> ApiClient:
-    """The client of the API that API_BASE_URL names."""
+    """The client of the API that API_BASE_URL names, with the key in API_KEY."""
     return _client(os.environ.get("API_BASE_URL") or "http://127.0.0.1:5000")
 
 

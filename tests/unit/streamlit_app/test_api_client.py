@@ -1,5 +1,6 @@
 """The client against a real server on the loopback."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -12,6 +13,7 @@ from api_client import (
     ApiAway,
     ApiClient,
     ApiError,
+    ApiKeyRefused,
     ApiNotReady,
     ApiUnexpected,
     FieldMessage,
@@ -91,6 +93,8 @@ def test_not_ready_tells_the_reason(client, api):
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
+        (problem(401, "Send an API key."), ApiKeyRefused),
+        (raw(401, HTML), ApiKeyRefused),
         (problem(413, "too big"), InputTooBig),
         (raw(413, HTML), InputTooBig),
         (raw(502, HTML), ApiAway),
@@ -118,6 +122,31 @@ def test_every_failure_is_one_sentence_without_internals(client, api, reply, kin
         assert shown.endswith(".")
         assert not any(sign in shown for sign in ("<", "{", "Traceback", "127.0.0.1", "Error("))
         assert caught.value.request_id == api.requests[-1].headers["X-Request-ID"]
+
+
+def test_key_goes_with_every_call_and_into_no_log(api, caplog):
+    with contextlib.closing(ApiClient(api.url, " s3cret\n")) as client:
+        client.model_card()
+        client.predict(ROW)
+        api.replies["/predict"] = problem(401, "This API key is not valid.")
+        with pytest.raises(ApiKeyRefused) as caught:
+            client.predict(ROW)
+    assert [request.headers["Authorization"] for request in api.requests] == ["Bearer s3cret"] * 3
+    assert caplog.records
+    assert "s3cret" not in caplog.text + str(caught.value)
+
+
+def test_without_a_key_none_is_sent(client, api):
+    client.predict(ROW)
+    assert "Authorization" not in api.requests[0].headers
+
+
+@pytest.mark.parametrize("key", ["two words", "a\nb", "schlüssel", "\u2026", "a\x00"])
+def test_key_that_cannot_be_sent_is_told_without_it(api, caplog, key):
+    with contextlib.closing(ApiClient(api.url, key)) as client, pytest.raises(ApiKeyRefused, match="API_KEY") as caught:
+        client.predict(ROW)
+    assert api.requests == []
+    assert key not in caplog.text + str(caught.value)
 
 
 def test_card_without_features_is_unexpected(client, api):

@@ -170,6 +170,18 @@ def test_model_not_ready(open_page, api, path):
     assert "The next one" in words(at)
 
 
+@pytest.mark.parametrize("path", ["/model", "/predict"])
+def test_refused_key_is_told_and_never_shown(open_page, api, monkeypatch, path):
+    monkeypatch.setenv("API_KEY", "s3cret")
+    api.replies[path] = lambda handler: handler.send_problem(401, "This API key is not valid.")
+    at = press(open_page()) if path == "/predict" else open_page()
+    assert api.requests[-1].headers["Authorization"] == "Bearer s3cret"
+    said = words(at)
+    assert "The prediction service does not accept the key of this page." in said
+    assert "Whoever runs the service sets API_KEY of the user interface to a key that the API knows." in said
+    assert "s3cret" not in said
+
+
 def test_rejected_values_are_named(open_page, api):
     api.replies["/predict"] = lambda handler: handler.send_problem(422, "One field is wrong.", ("ash", "is *odd*"))
     at = press(open_page())
