@@ -40,7 +40,7 @@ deploy: ## build into Minikube and deploy
 
 lock: ## pin requirements/*.in anew, with hashes, into requirements/*.txt (needs uv)
 	@set -e; cd requirements; \
-	compile="uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'"; \
+	compile="uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'"; \
 	sh -c "$$compile --upgrade dev.in -o dev.txt"; \
 	for name in policy kserve; do sh -c "$$compile --upgrade $$name.in -o $$name.txt"; done; \
 	for name in local training api ui; do sh -c "$$compile $$name.in -c dev.txt -o $$name.txt"; done
