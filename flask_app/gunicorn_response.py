@@ -10,6 +10,9 @@ from flask_app.gunicorn_gate import gate
 
 _SLICE = 256 * 1024
 
+# Above Nginx's send_timeout, 30 s: a client that pauses is Nginx's to judge.
+_STALLED_SECONDS = 60.0
+
 
 class OneWriteResponse(Response):
     """Sends the head together with the first bytes of the body.
@@ -60,11 +63,15 @@ class OneWriteResponse(Response):
     def _write(self, data: bytes) -> None:
         # The socket's time limit is for one write: in slices it ends a client that stalls, not one that is slow.
         for start in range(0, len(data), _SLICE):
+            patience = self.sock.gettimeout()
+            self.sock.settimeout(_STALLED_SECONDS)
             try:
                 with gate.outside():
                     util.write(self.sock, data[start : start + _SLICE])
             except TimeoutError:
                 raise ConnectionResetError(errno.ECONNRESET, "the client stopped reading") from None
+            finally:
+                self.sock.settimeout(patience)
 
 
 class _Recorder:

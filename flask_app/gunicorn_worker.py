@@ -11,6 +11,18 @@ from flask_app.gunicorn_gate import gate
 STALLED_CLIENTS = 128
 
 
+class Threads(ThreadPoolExecutor):
+    """Where the system refuses a further thread (a container's pids limit), work waits for one of those there are."""
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:
+            # It would end Gunicorn's accepting thread, and with it the worker.
+            if not self._threads:
+                raise
+
+
 class ApiWorker(ThreadWorker):
     """The setting `threads` counts those that work; those that wait for a client come on top."""
 
@@ -19,7 +31,7 @@ class ApiWorker(ThreadWorker):
     def get_thread_pool(self) -> ThreadPoolExecutor:
         """Called once, in the worker's own process."""
         gate.open(self.cfg.threads)
-        return ThreadPoolExecutor(max_workers=self.cfg.threads + STALLED_CLIENTS)
+        return Threads(max_workers=self.cfg.threads + STALLED_CLIENTS)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer one request, whose head has been read."""

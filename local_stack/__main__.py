@@ -1,9 +1,11 @@
 """Run the whole stack as local processes: `make run`."""
 
+import fcntl
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import IO
 
 from local_stack.addresses import AddressError, Addresses
 from local_stack.parts import ROOT, StartError, make_parts
@@ -17,11 +19,27 @@ def main() -> int:
     try:
         addresses = Addresses.from_env(os.environ)
         addresses.check_free()
+        lock = _lock(run_dir)
         parts = make_parts(addresses, os.environ, run_dir)
     except (AddressError, StartError) as error:
         print(f"make run: {error}", file=sys.stderr)
         return 1
-    return Supervisor(parts, run_dir / "logs", _addresses_text(addresses, run_dir)).run()
+    with lock:
+        return Supervisor(parts, run_dir / "logs", _addresses_text(addresses, run_dir)).run()
+
+
+def _lock(run_dir: Path) -> IO[bytes]:
+    """Held while the stack runs: a second one would take over its logs and Nginx's configuration."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = (run_dir / "lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise StartError(
+            f"Another stack runs in {run_dir}; stop it, or give this one its own: RUN_DIR=<folder> make run."
+        ) from None
+    return lock
 
 
 def _addresses_text(addresses: Addresses, run_dir: Path) -> str:
@@ -33,7 +51,7 @@ def _addresses_text(addresses: Addresses, run_dir: Path) -> str:
         f"  {https}/  UI and API (certificate signed by {ca_cert})\n"
         f"  http://{host}:{addresses.api_port}/  API\n"
         f"  http://{host}:{addresses.ui_port}/  UI\n"
-        f"try: curl --cacert {os.path.relpath(ca_cert)} {https}/model\n"
+        f"try: curl --cacert {os.path.relpath(ca_cert)} {https}/ready\n"
         f"logs: {os.path.relpath(run_dir / 'logs')}   stop: Ctrl-C\n"
     )
 

@@ -60,11 +60,16 @@ def make_parts(addresses: Addresses, environ: Mapping[str, str], run_dir: Path) 
     """
     # The API and Streamlit write their logs at once, not when a buffer is full.
     env = {**environ, "PYTHONUNBUFFERED": "1", "BIND_ADDRESS": addresses.bind_address}
-    store = Path(env.setdefault("MODEL_STORE", str(ROOT / "artifacts")))
+    store = Path(env.get("MODEL_STORE") or ROOT / "artifacts")
+    env["MODEL_STORE"] = str(store)
     certs = run_dir / "certs"
     host = addresses.client_host
     if not (store / "current").exists():
         _step("train the first model", [sys.executable, "-m", "model_training.train", "--store", str(store)], env)
+    if env.get("MODEL_PUBLIC_KEY"):
+        # Said now instead of after a minute of waiting: a model that was just trained without a key is not signed.
+        verify = [sys.executable, "-m", "model_training.store", "verify", "--store", str(store)]
+        _step("use the current model", [*verify, (store / "current").read_text(encoding="utf-8").strip()], env)
     names = environ.get("CERT_NAMES", "").split()
     if addresses.shown_host != "localhost":
         names.append(addresses.bind_address)
@@ -115,5 +120,6 @@ def _step(what: str, command: list[str], env: Mapping[str, str]) -> str:
     """Run a command to its end, its messages shown; returns what it printed on standard output."""
     done = subprocess.run(command, cwd=ROOT, env=dict(env), stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
+        sys.stderr.write(done.stdout)
         raise StartError(f"Could not {what} (see above).")
     return done.stdout

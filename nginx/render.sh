@@ -21,7 +21,7 @@
 # | CONNECTION_LIMIT  |                    | requests to the API at the same moment, for each address           |
 # | NGINX_WORKERS     | 2                  | worker processes (auto counts the node's cores, not the limit's)   |
 # | RUN_DIR           | /tmp/nginx         | writable folder for nginx.conf and the pid file                    |
-# | SPOOL_DIR         | value of RUN_DIR   | folder for bodies under way, on a disk: up to 9 GiB                |
+# | SPOOL_DIR         | value of RUN_DIR   | folder for bodies under way, on a disk: up to 8 GiB                |
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -80,6 +80,15 @@ def test_two_million_rows_in_bounded_memory(process_stack: ProcessStack, body: b
     assert max(grown) < 100
 
 
+def test_a_client_that_pauses_gets_the_whole_answer(process_stack: ProcessStack, body: bytes) -> None:
+    """An answer beyond every buffer, to a client that stops for longer than a request may stall."""
+    got = answer(process_stack, process_stack.base_url, body)
+    pieces: Iterator[bytes] = got.iter_content(1 << 20)
+    lines = next(pieces).count(b"\n")
+    time.sleep(17)
+    assert lines + sum(piece.count(b"\n") for piece in pieces) == ROWS + 1
+
+
 @pytest.mark.parametrize("way", ["nginx", "direct"])
 def test_an_answer_that_breaks_off_is_no_whole_answer(process_stack: ProcessStack, body: bytes, way: str) -> None:
     base = process_stack.base_url if way == "nginx" else process_stack.api_url

@@ -14,9 +14,10 @@ import pytest
 import requests
 from sklearn.datasets import load_iris
 
+from model_training import signing
 from model_training.artifact import load_artifact
 from model_training.store import ArtifactStore
-from tests.stacks import READY_LINE, ProcessStack
+from tests.stacks import READY_LINE, ROOT, ProcessStack
 
 SETOSA = {"features": [5.1, 3.5, 1.4, 0.2]}
 
@@ -227,6 +228,27 @@ def test_a_refused_model_is_told_and_taken_up_once_mended(tmp_path: Path) -> Non
         time.sleep(2.5)
         assert set(predict_all(again, 40, 8)) == {200}
     again.stop()
+
+
+def test_a_second_stack_in_the_same_folder_is_refused(process_stack: ProcessStack, tmp_path: Path) -> None:
+    second = ProcessStack(tmp_path, RUN_DIR=process_stack.env["RUN_DIR"]).start()
+    assert second.wait(20) == 1
+    assert len(second.lines) == 1 and "Another stack runs in" in second.lines[0]
+    assert set(predict_all(process_stack, 8, 2)) == {200}
+
+
+def test_an_unsigned_model_is_told_before_anything_starts(tmp_path: Path) -> None:
+    signing.main(["new-key", str(tmp_path / "keys")])
+    stack = ProcessStack(tmp_path, MODEL_PUBLIC_KEY=str(tmp_path / "keys" / "signing.pub")).start()
+    assert stack.wait(60) == 1
+    assert "model_card.json.sig is missing" in "".join(stack.lines)
+    assert not any("started (pid=" in line for line in stack.lines)
+
+
+def test_an_empty_variable_means_the_default(tmp_path: Path) -> None:
+    with ProcessStack(tmp_path, MODEL_STORE="") as stack:
+        assert set(predict_all(stack, 8, 2)) == {200}
+    assert not (ROOT / "current").exists()
 
 
 def test_ipv6(tmp_path: Path) -> None:
