@@ -16,6 +16,12 @@ class Socket:
     def __init__(self) -> None:
         self.writes: list[bytes] = []
 
+    def gettimeout(self) -> float | None:
+        return None
+
+    def settimeout(self, seconds: float | None) -> None:
+        pass
+
     def sendall(self, data: bytes) -> None:
         self.writes.append(bytes(data))
 
