@@ -122,6 +122,9 @@ def test_sigterm_during_load_fails_no_accepted_request(tmp_path: Path) -> None:
         assert stack.wait(20) != 0
     assert results.count(200) > 50
     assert {result for result in results if isinstance(result, int)} <= {200, 502}
+    # Refused once Nginx has gone, but never an answer cut in the middle and never silence.
+    refused = [result for result in results if isinstance(result, str)]
+    assert all(result.startswith(("ConnectionError", "SSLError")) for result in refused), refused
     log = (Path(stack.env["RUN_DIR"]) / "logs" / "flask-api.log").read_text()
     accepted = [json.loads(line) for line in log.splitlines() if '"route": "/predict"' in line]
     # Every request that the API took reached its client: none was lost on the way back.
