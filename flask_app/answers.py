@@ -3,6 +3,9 @@
 import msgspec
 from msgspec import UNSET, UnsetType
 
+# Ten times faster than json; both write the shortest digits that give the same number.
+encode = msgspec.json.Encoder().encode
+
 
 class Answer(msgspec.Struct, forbid_unknown_fields=True):
     """What every type here has in common: no member but those it names."""

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from flask_app import authentication, metrics, problems, request_log
+from flask_app import authentication, fast_lane, metrics, model_track, problems, request_log, shadow
 from flask_app.resources import docs, explain, health, model, predict, v2
 from flask_app.resources import metrics as metrics_resource
 from flask_app.served_model import ModelHolder
@@ -26,6 +26,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     holder = ModelHolder(ArtifactStore(settings.model_store), settings.model_poll_seconds, settings.public_keys())
     app.extensions["model_holder"] = holder
     request_log.init_app(app)
+    model_track.init_app(app, settings.model_track)
+    shadow.init(settings)
     metrics.init_app(app)
     authentication.init_app(app, settings)
     problems.init_app(app)
@@ -34,5 +36,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(predict.blueprint(holder, settings))
     app.register_blueprint(docs.blueprint(holder, settings))
     app.register_blueprint(v2.blueprint(holder, settings))
+    fast_lane.init_app(app, holder, settings)
     holder.watch()
     return app

@@ -3,7 +3,8 @@
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-_BLOCK = 65536
+# Gunicorn copies what it has read ahead with each block.
+_BLOCK = 1024 * 1024
 
 
 def read_body(request: Request, limit: int) -> bytes:

@@ -3,6 +3,7 @@
 import logging
 import logging.config
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from gunicorn.workers import gthread
 
 from flask_app import metrics_files
 from flask_app.api_keys import KeyRing
+from flask_app.gunicorn_balance import Balance
 from flask_app.gunicorn_connection import TimedConnection, TimedUnreader
 from flask_app.gunicorn_problem import write_problem
 from flask_app.gunicorn_response import OneWriteResponse
@@ -52,6 +54,18 @@ control_socket_disable = True
 # The heartbeat is a file's time stamp; on a disk a busy device stalls it (gunicorn#1863).
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
+# Connections of a worker: the last third is turned away with a 503, and beyond that they wait to be accepted. Each
+# takes a file descriptor, of which many systems give 1,024 to those who do not ask for more.
+worker_connections = 6144
+# A connection that finds no place in the queue is tried again by its client's system after 1, 3 and 7 s.
+backlog = 4096
+_files, _most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+if 0 <= _files < worker_connections + 1024:
+    _files = worker_connections + 1024 if _most_files < 0 else min(_most_files, worker_connections + 1024)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_files, _most_files))
+    worker_connections = min(worker_connections, max(_files - 512, _files // 2))
+_balance = Balance(workers)
+
 metrics_files.prepare(_settings.prometheus_multiproc_dir, worker_tmp_dir)
 
 logging.config.dictConfig(logging_config(_settings.log_format, _settings.log_level))
@@ -65,11 +79,18 @@ def on_starting(_server: object) -> None:
 
 def child_exit(server: Any, worker: Any) -> None:
     """In the arbiter, after a worker's end, however it came: what it counted must not be lost."""
+    _balance.leave(worker)
     try:
         metrics_files.bury(server.WORKERS)
     # An error here would stop the whole service.
     except Exception:
         logging.getLogger("flask_app").exception("the metrics of worker %s could not be kept", worker.pid)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """In the arbiter, before each worker."""
+    worker.balance = _balance
+    _balance.give_slot(worker, server.WORKERS.values())
 
 
 def post_fork(_server: object, _worker: object) -> None:

@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-from gunicorn import util
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn
 
@@ -15,16 +14,19 @@ IDLE_SECONDS = 15.0
 PATIENCE_SECONDS = 30.0
 LOWEST_RATE = 1024
 
-# The thread that accepts connections waits for the client's end of a closed one; two seconds of that, gunicorn's own
-# value, let a few clients that never close hold up everybody.
-_LINGER_SECONDS = 0.2
-
 
 class TimedConnection(TConn):
     """A connection that gives its thread back when the client stalls."""
 
     sock: Any
     parser: Any
+    # What was read of a request before a thread got the connection.
+    received = b""
+    # Monotonic times: since when a request waits for a thread, and until when its rest is waited for.
+    queued_at = 0.0
+    rest_due = 0.0
+    # Beyond the worker's limit, to be turned away.
+    excess = False
 
     def init(self) -> None:
         """Before each request, when the worker has just set the socket to wait for ever."""
@@ -33,13 +35,9 @@ class TimedConnection(TConn):
         unreader = getattr(self.parser, "unreader", None)
         if isinstance(unreader, TimedUnreader):
             unreader.start()
-
-    def close(self, graceful: bool = False) -> None:
-        """End the connection; unread bytes must not become a reset that overtakes the answer."""
-        if graceful:
-            util.close_graceful(self.sock, timeout=_LINGER_SECONDS)
-        else:
-            util.close(self.sock)
+            if self.received:
+                unreader.unread(self.received)
+                self.received = b""
 
 
 class TimedUnreader(SocketUnreader):

@@ -1,8 +1,17 @@
 """Which of a worker's threads work, and which only wait for a client."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+# Seconds that a request waits for room before it is turned away. What waits longer than clients do is work for nobody,
+# and the queue of an overload has to be gone soon after it ends.
+WAIT_SECONDS = 1.5
+
+
+class Busy(Exception):
+    """There was no room in time."""
 
 
 class Gate:
@@ -17,14 +26,21 @@ class Gate:
         self._free = threading.Semaphore(threads)
 
     @contextmanager
-    def inside(self) -> Iterator[None]:
-        """Work, as soon as there is room."""
-        with self._free:
-            self._inside.now = True
-            try:
-                yield
-            finally:
-                self._inside.now = False
+    def inside(self, since: float | None = None) -> Iterator[None]:
+        """Work, as soon as there is room; since is the monotonic time from which the request waits, None for ever.
+
+        Raises:
+            Busy: it has waited for WAIT_SECONDS.
+        """
+        patience = None if since is None else max(0.0, since + WAIT_SECONDS - time.monotonic())
+        if not self._free.acquire(timeout=patience):
+            raise Busy
+        self._inside.now = True
+        try:
+            yield
+        finally:
+            self._inside.now = False
+            self._free.release()
 
     @contextmanager
     def outside(self) -> Iterator[None]:

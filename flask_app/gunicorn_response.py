@@ -11,7 +11,7 @@ from flask_app.gunicorn_gate import gate
 _SLICE = 256 * 1024
 
 # Above Nginx's send_timeout, 30 s: a client that pauses is Nginx's to judge.
-_STALLED_SECONDS = 60.0
+STALLED_SECONDS = 60.0
 
 
 class OneWriteResponse(Response):
@@ -64,7 +64,7 @@ class OneWriteResponse(Response):
         # The socket's time limit is for one write: in slices it ends a client that stalls, not one that is slow.
         for start in range(0, len(data), _SLICE):
             patience = self.sock.gettimeout()
-            self.sock.settimeout(_STALLED_SECONDS)
+            self.sock.settimeout(STALLED_SECONDS)
             try:
                 with gate.outside():
                     util.write(self.sock, data[start : start + _SLICE])

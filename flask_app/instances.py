@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flask_app.matrix import LARGEST
+from flask_app.matrix import all_good, encode_numbers
 from flask_app.prediction import predict_matrix
 from flask_app.problems import MAX_ERRORS, FieldError, InvalidFields, Problem
+from flask_app.rows_decoder import MEMBER
 from flask_app.served_model import ServedModel
 from model_training.schema import Feature
-
-MEMBER = "instances"
 
 
 def holds_instances(served: ServedModel, body: Any) -> bool:
@@ -29,17 +28,20 @@ def predict_instances(served: ServedModel, body: dict[str, Any], max_rows: int) 
         InvalidFields: rows do not fit the model's features; it names the bad fields of the first bad rows.
         Problem: 413 more than max_rows.
     """
-    matrix = _read(served, body, max_rows)
+    return predict_rows(served, _read(served, body, max_rows))
+
+
+def predict_rows(served: ServedModel, matrix: NDArray[np.float64]) -> dict[str, Any]:
+    """As `predict_instances`, for checked values of shape (n, features)."""
     probabilities = predict_matrix(served, matrix.astype(np.float32))
-    predictions = probabilities.argmax(axis=1).tolist()
-    classes = served.artifact.card.classes
+    predictions = probabilities.argmax(axis=1)
+    features, classes = served.artifact.card.features, served.artifact.card.classes
     answer: dict[str, Any] = {
-        "predictions": predictions,
-        "class_names": [classes[prediction] for prediction in predictions],
-        "probabilities": probabilities.tolist(),
+        "predictions": predictions.tolist(),
+        "class_names": np.array(classes, dtype=object)[predictions].tolist(),
+        "probabilities": encode_numbers(probabilities),
         "model_version": served.version,
     }
-    features = served.artifact.card.features
     low = np.array([feature.minimum for feature in features])
     high = np.array([feature.maximum for feature in features])
     outside = np.argwhere((matrix < low) | (matrix > high))
@@ -80,9 +82,7 @@ def _read_clean(features: list[Feature], rows: list[Any]) -> NDArray[np.float64]
         matrix = np.array(columns, dtype=np.float64).T
     except OverflowError:
         return None
-    whole = [index for index, feature in enumerate(features) if feature.dtype == "integer"]
-    good = (np.abs(matrix) <= LARGEST).all() and (np.floor(matrix[:, whole]) == matrix[:, whole]).all()
-    return np.ascontiguousarray(matrix) if good else None
+    return np.ascontiguousarray(matrix) if all_good(features, matrix) else None
 
 
 def _read_each(served: ServedModel, rows: list[Any]) -> NDArray[np.float64]:

@@ -20,13 +20,22 @@ def read_json(request: Request) -> Any:
         Problem: 400 not JSON or not UTF-8, 413 too large, 415 not declared as JSON or compressed,
             422 a name stands twice in an object.
     """
+    return parse_json(read_json_bytes(request))
+
+
+def read_json_bytes(request: Request) -> bytes:
+    """The body of a request that says that it is JSON.
+
+    Raises:
+        Problem: 413 too large, 415 not declared as JSON or compressed.
+    """
     mimetype = request.mimetype
     if mimetype != "application/json" and not mimetype.endswith("+json"):
         said = f"not {mimetype}" if mimetype else "and the request has no Content-Type"
         raise Problem(415, f"Send JSON with the header Content-Type: application/json, {said[:100]}.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem(415, "Send the body without Content-Encoding; this service does not unpack requests.")
-    return parse_json(read_body(request, current_app.config["MAX_BODY_BYTES"]))
+    return read_body(request, current_app.config["MAX_BODY_BYTES"])
 
 
 def parse_json(body: bytes) -> Any:

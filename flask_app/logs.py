@@ -5,8 +5,13 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 # What a log record has anyway; everything else came by `extra` and is part of the line.
 _STANDARD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"}
+
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class JsonFormatter(logging.Formatter):
@@ -23,7 +28,13 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        try:
+            encoded = _encode(line).decode()
+        # A lone surrogate, or a number beyond 64 bits.
+        except (UnicodeEncodeError, OverflowError):
+            encoded = ""
+        # Escaped, so that nothing in a name can steer a terminal.
+        return encoded if encoded.isascii() and encoded else json.dumps(line, default=str)
 
 
 class TextFormatter(logging.Formatter):

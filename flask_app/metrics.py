@@ -76,6 +76,12 @@ MODEL_LAST_LOAD_SUCCESS_TIME = Gauge(
     multiprocess_mode="livemax",
     registry=registry,
 )
+SHADOW_ROWS = Counter(
+    "flask_api_shadow_rows_total",
+    "Rows of mirrored requests, by whether this challenger's class is the champion's.",
+    ("agreed",),
+    registry=registry,
+)
 WORKERS = Gauge(
     "flask_api_workers",
     "Worker processes that run now, by the threads that each gives to one prediction.",
@@ -100,6 +106,7 @@ REASONS = {
 # Resolved once: a look-up by labels costs as much as all the rest.
 _rejected = {status: REQUESTS_REJECTED.labels(reason) for status, reason in REASONS.items()}
 _loads = {outcome: MODEL_LOADS.labels(outcome) for outcome in ("success", "refused")}
+_shadow_rows = {agreed: SHADOW_ROWS.labels(str(agreed).lower()) for agreed in (True, False)}
 _durations: dict[tuple[str | None, str, int], Histogram] = {}
 _rows: dict[str, tuple[Counter, ...]] = {}
 
@@ -131,13 +138,27 @@ def model_refused() -> None:
 def count_rows(card: ModelCard, probabilities: NDArray[np.float32]) -> None:
     """Count rows that the card's model predicted; probabilities has shape (rows, classes)."""
     counters = _rows.get(card.model_version) or _row_counters(card)
-    if len(probabilities) == 1:
-        counters[probabilities[0].argmax()].inc()
-        return
     numbers = np.bincount(probabilities.argmax(axis=1), minlength=len(counters))
     for counter, number in zip(counters, numbers.tolist(), strict=True):
         if number:
             counter.inc(number)
+
+
+def count_row(card: ModelCard, prediction: int) -> None:
+    """Count one row that the card's model gave this class's index."""
+    (_rows.get(card.model_version) or _row_counters(card))[prediction].inc()
+
+
+def observe(route: str | None, method: str, status: int, seconds: float) -> None:
+    """Count a request and the time that its answer took."""
+    key = (route, method, status)
+    (_durations.get(key) or _duration(key)).observe(seconds)
+
+
+def count_shadow_rows(agreed: int, rows: int) -> None:
+    """Count rows that challenger and champion predicted both, of which so many the same."""
+    _shadow_rows[True].inc(agreed)
+    _shadow_rows[False].inc(rows - agreed)
 
 
 def count_rejected(status: int) -> None:
@@ -201,8 +222,7 @@ class _Measured:
             if predicts:
                 PREDICTIONS_IN_FLIGHT.dec()
             if status:
-                key = (route, environ["REQUEST_METHOD"], status)
-                (_durations.get(key) or _duration(key)).observe(time.perf_counter() - started)
+                observe(route, environ["REQUEST_METHOD"], status, time.perf_counter() - started)
                 count_rejected(status)
 
         if predicts:

@@ -104,7 +104,9 @@ def _http_exception(error: HTTPException) -> Response:
     detail = _DETAILS.get(status) or f"{HTTPStatus(status).phrase}."
     # Allow of a 405, Retry-After and the like; the type and length of an HTML page are not ours.
     headers = {
-        name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
+        name: ", ".join(sorted(value.split(", "))) if name == "Allow" else value
+        for name, value in error.get_headers()
+        if name.lower() not in ("content-type", "content-length")
     }
     return problem_response(Problem(status, detail, headers=headers))
 

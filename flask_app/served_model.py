@@ -16,6 +16,7 @@ from flask import g
 from flask_app import metrics
 from flask_app.problems import Problem
 from flask_app.row_schema import RowSchema
+from flask_app.rows_decoder import RowsDecoder
 from model_training.artifact import CARD_FILE, MODEL_FILE, Artifact, ArtifactError, load_artifact
 from model_training.signing import SIGNATURE_FILE
 from model_training.store import ArtifactStore
@@ -39,6 +40,7 @@ class ServedModel:
 
     artifact: Artifact
     row_schema: RowSchema
+    rows_decoder: RowsDecoder
 
     @property
     def version(self) -> str:
@@ -58,11 +60,19 @@ class ModelHolder:
     took it keeps one model to its end.
     """
 
-    def __init__(self, store: ArtifactStore, poll_seconds: float, public_keys: Sequence[Ed25519PublicKey] = ()) -> None:
-        """public_keys: with any, only what one of their owners signed is loaded."""
+    def __init__(
+        self,
+        store: ArtifactStore,
+        poll_seconds: float,
+        public_keys: Sequence[Ed25519PublicKey] = (),
+        *,
+        serves: bool = True,
+    ) -> None:
+        """public_keys: with any, only what one of their owners signed is loaded; serves: metrics tell of its loads."""
         self._store = store
         self._poll_seconds = poll_seconds
         self._public_keys = public_keys
+        self._serves = serves
         self._seen: object = None
         self._retry_at = math.inf
         self._first_look = threading.Event()
@@ -103,7 +113,8 @@ class ModelHolder:
             if version is None:
                 raise ArtifactError(str(state))
             artifact = load_artifact(folder, version, self._public_keys)
-            served = ServedModel(artifact=artifact, row_schema=RowSchema(artifact.card.features))
+            features = artifact.card.features
+            served = ServedModel(artifact, RowSchema(features), RowsDecoder(features))
         except Exception as error:
             if version is not None:
                 self._retry_at = time.monotonic() + RETRY_SECONDS
@@ -112,7 +123,8 @@ class ModelHolder:
         previous = self.served
         self.served = served
         self.refusal = None
-        metrics.model_loaded(artifact.card, previous.artifact.card if previous else None)
+        if self._serves:
+            metrics.model_loaded(artifact.card, previous.artifact.card if previous else None)
         _log.info(
             "model loaded",
             extra={
@@ -120,6 +132,7 @@ class ModelHolder:
                 "model_name": artifact.card.model_name,
                 "model_sha256": artifact.card.artifact.sha256,
                 "signature": served.signature,
+                "predictor": artifact.card.predictor,
             },
         )
 
@@ -146,7 +159,8 @@ class ModelHolder:
         """Say once why a version is not served; without news it is a further try of the same files."""
         foreseen = isinstance(error, ArtifactError)
         reason = str(error) if foreseen else f"the model cannot be opened ({type(error).__name__}); the log says more."
-        metrics.model_refused()
+        if self._serves:
+            metrics.model_refused()
         if news or reason != self.refusal:
             served = self.served
             _log.error(

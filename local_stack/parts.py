@@ -73,6 +73,8 @@ def make_parts(addresses: Addresses, environ: Mapping[str, str], run_dir: Path) 
     names = environ.get("CERT_NAMES", "").split()
     if addresses.shown_host != "localhost":
         names.append(addresses.bind_address)
+    hosts = environ.get("STREAMLIT_SERVER_ALLOWED_HOSTS") or " ".join(["localhost", "127.0.0.1", "::1", *names])
+    env["STREAMLIT_SERVER_ALLOWED_HOSTS"] = hosts
     _step("make certificates", ["sh", str(ROOT / "nginx/make-certs.sh"), str(certs), *names], env)
     nginx_env = {
         **env,

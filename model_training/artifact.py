@@ -9,7 +9,9 @@ order, and each step has to pass before the next one reads anything:
 4. the pickle's size and SHA-256 are those of the card;
 5. the pickle names no class but `IrisModel`;
 6. the model has the card's features and classes;
-7. the golden rows give the probabilities that they gave after training.
+7. the golden rows give the probabilities that they gave after training;
+8. where the card says that a decision table serves: the table, made anew, has the card's number of cells and gives
+   XGBoost's answers for the rows of its proof.
 
 docs/model-artifacts.md says what this does not protect from.
 """
@@ -28,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from model_training.decision_table import TableError
 from model_training.model import IrisModel
 from model_training.schema import ArtifactFile, ModelCard, decode_card, encode_card
 from model_training.signing import SIGNATURE_FILE, SigningError, check_signature, sign_card
@@ -97,6 +100,7 @@ def load_artifact(folder: Path, version: str | None = None, public_keys: Sequenc
     model = _unpickle(pickled)
     _check_shape(model, card)
     _replay_golden_rows(model, card)
+    _tabulate(model, card)
     return Artifact(model=model, card=card, card_bytes=raw, signature_verified=bool(public_keys))
 
 
@@ -231,4 +235,20 @@ def _replay_golden_rows(model: IrisModel, card: ModelCard) -> None:
         raise ArtifactError(
             f"{MODEL_FILE} does not give the probabilities of its golden rows (off by {difference:.3g}, at most"
             f" {GOLDEN_TOLERANCE:g} is allowed): it is another model, or this machine computes otherwise; train again."
+        )
+
+
+def _tabulate(model: IrisModel, card: ModelCard) -> None:
+    if card.predictor != "decision table":
+        return
+    try:
+        model.tabulate()
+    except TableError as error:
+        raise ArtifactError(
+            f"{MODEL_FILE} cannot serve from the decision table that its card promises: {error}; train again."
+        ) from error
+    if model.table_cells != card.table_cells:
+        raise ArtifactError(
+            f"{MODEL_FILE} makes a decision table of {model.table_cells} cells where its card says"
+            f" {card.table_cells}: it is another model; train again."
         )

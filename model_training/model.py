@@ -1,10 +1,20 @@
 """The estimator: an XGBoost classifier that pickles to a form which outlives an upgrade of XGBoost."""
 
-from typing import Any, Self
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import xgboost
 from numpy.typing import ArrayLike, NDArray
+
+from model_training.decision_table import DecisionTable, tabulate
+from model_training.native_booster import NativeBooster
+from model_training.schema import Predictor
+
+# The package itself is imported to train only: it costs each worker of the API a second and 100 MB.
+if TYPE_CHECKING:
+    import xgboost
 
 HYPERPARAMETERS = ("n_estimators", "max_depth", "learning_rate", "subsample", "colsample_bytree", "random_state")
 _STATE_KEYS = {*HYPERPARAMETERS, "booster", "n_classes"}
@@ -40,7 +50,8 @@ class IrisModel:
         self.colsample_bytree = colsample_bytree
         self.random_state = random_state
         self.n_classes = 0
-        self._booster: xgboost.Booster | None = None
+        self._native: NativeBooster | None = None
+        self._table: DecisionTable | None = None
 
     @property
     def hyperparameters(self) -> dict[str, int | float]:
@@ -49,19 +60,42 @@ class IrisModel:
 
     @property
     def booster(self) -> xgboost.Booster:
-        """The trained trees.
+        """The trained trees as XGBoost's Python package has them, a copy: to look into, not to serve from.
 
         Raises:
             NotTrainedError: `train` has not run.
         """
-        if self._booster is None:
-            raise NotTrainedError("this IrisModel is not trained yet: call train(X, y) first")
-        return self._booster
+        import xgboost
+
+        booster = xgboost.Booster({"nthread": _THREADS})
+        booster.load_model(bytearray(self._trained.save("ubj")))
+        return booster
 
     @property
     def n_features(self) -> int:
         """Columns that a row has."""
-        return int(self.booster.num_features())
+        return self._trained.n_features
+
+    @property
+    def predictor(self) -> Predictor:
+        """What answers `predict_proba` and `predict_one`: they give the same bits either way."""
+        return "xgboost" if self._table is None else "decision table"
+
+    @property
+    def table_cells(self) -> int:
+        """Cells of the decision table, 0 where there is none."""
+        return 0 if self._table is None else self._table.n_cells
+
+    def tabulate(self) -> Self:
+        """Answer from a decision table from now on, which is made of the trees and proved to equal them.
+
+        Raises:
+            NotTrainedError: `train` has not run.
+            TableError: the trees have no such table, and XGBoost goes on answering; the message is a clause.
+        """
+        self._table = None
+        self._table = tabulate(self._trained)
+        return self
 
     def train(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit on rows X, shape (n, features), and labels y, shape (n,).
@@ -69,6 +103,8 @@ class IrisModel:
         Raises:
             ValueError: shapes differ, or the labels are not 0..k-1 with k of at least 2.
         """
+        import xgboost
+
         rows = _as_rows(X)
         labels = np.asarray(y)
         if labels.shape != (len(rows),):
@@ -86,9 +122,11 @@ class IrisModel:
             "seed": self.random_state,
             "nthread": _THREADS,
         }
-        self._booster = xgboost.train(
+        booster = xgboost.train(
             parameters, xgboost.DMatrix(rows, label=labels, nthread=_THREADS), num_boost_round=self.n_estimators
         )
+        self._native = NativeBooster(bytes(booster.save_raw(raw_format="ubj")))
+        self._table = None
         self.n_classes = len(classes)
         return self
 
@@ -100,9 +138,25 @@ class IrisModel:
             ValueError: X has another number of columns.
         """
         rows = self._checked(X)
-        # A DMatrix for each request would cost ten times the prediction (xgboost#10308).
-        probabilities = self.booster.inplace_predict(rows, validate_features=False)
-        return np.asarray(probabilities, dtype=np.float32).reshape(len(rows), self.n_classes)
+        if self._table is not None:
+            return self._table.predict(rows)
+        # XGBoost takes no address of nothing.
+        if not len(rows):
+            return np.empty((0, self.n_classes), dtype=np.float32)
+        return self._trained.predict(rows).reshape(len(rows), self.n_classes)
+
+    def predict_one(self, values: Sequence[float]) -> list[float]:
+        """Probabilities of one row's values, in the order of the features: those of `predict_proba`, much faster.
+
+        The values are rounded to float32; NaN stands for a missing one. Safe in several threads at once.
+
+        Raises:
+            NotTrainedError: `train` has not run.
+            OverflowError: a value is beyond float32.
+            struct.error: there are not as many numbers as features, or one is an integer beyond a double.
+        """
+        table = self._table
+        return self._trained.predict_one(values) if table is None else table.predict_one(values)
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """The most probable class's index for each row of X; raises as `predict_proba` does."""
@@ -117,10 +171,8 @@ class IrisModel:
         at once; raises as `predict_proba` does.
         """
         rows = self._checked(X)
-        # Contributions come from a DMatrix only; its thread per core would cost more than the row.
-        matrix = xgboost.DMatrix(rows, nthread=_THREADS)
-        parts = self.booster.predict(matrix, pred_contribs=True, validate_features=False, strict_shape=True)
-        shaped = np.asarray(parts, dtype=np.float32).reshape(len(rows), self.n_classes, rows.shape[1] + 1)
+        parts = self._trained.contributions(rows)
+        shaped = parts.reshape(len(rows), self.n_classes, rows.shape[1] + 1)
         return shaped[:, :, :-1], shaped[:, :, -1]
 
     def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, Any]:
@@ -129,6 +181,12 @@ class IrisModel:
         from model_training.evaluation import classification_metrics
 
         return classification_metrics(np.asarray(y), self.predict_proba(X))
+
+    @property
+    def _trained(self) -> NativeBooster:
+        if self._native is None:
+            raise NotTrainedError("this IrisModel is not trained yet: call train(X, y) first")
+        return self._native
 
     def _checked(self, X: ArrayLike) -> NDArray[np.float32]:
         rows = _as_rows(X)
@@ -139,22 +197,18 @@ class IrisModel:
 
     def __getstate__(self) -> dict[str, Any]:
         # UBJSON is the format that XGBoost promises to read in later versions; its pickles it does not (xgboost#8745).
-        booster = bytes(self.booster.save_raw(raw_format="ubj"))
-        return {**self.hyperparameters, "n_classes": self.n_classes, "booster": booster}
+        return {**self.hyperparameters, "n_classes": self.n_classes, "booster": self._trained.save("ubj")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if not isinstance(state, dict) or state.keys() != _STATE_KEYS:
             raise ValueError("the pickled IrisModel does not hold the fields that this program knows")
-        # XGBoost 3.2 ends the process when it loads an empty one.
-        if not isinstance(state["booster"], bytes) or not state["booster"]:
+        if not isinstance(state["booster"], bytes):
             raise ValueError("the pickled IrisModel does not hold its booster as bytes")
         for name in HYPERPARAMETERS:
             setattr(self, name, state[name])
         self.n_classes = int(state["n_classes"])
-        self._booster = xgboost.Booster()
-        self._booster.load_model(bytearray(state["booster"]))
-        # Not stored in the model: a loaded booster would use every core of the machine (xgboost#8869), in every worker.
-        self._booster.set_param({"nthread": _THREADS})
+        self._native = NativeBooster(state["booster"])
+        self._table = None
 
 
 def _as_rows(X: ArrayLike) -> NDArray[np.float32]:

@@ -13,6 +13,8 @@ CARD_FORMAT = 1
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$(?!\\n)")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+# What answers: XGBoost itself, or a table that was proved to equal it.
+Predictor = Literal["decision table", "xgboost"]
 # One path segment that needs no quoting in a shell, a URL or a metric label.
 Version = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\\n)")]
 
@@ -74,7 +76,10 @@ class ArtifactFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model's name, schema, provenance, quality and the digest of its pickle."""
+    """A model's name, schema, provenance, quality and the digest of its pickle.
+
+    predictor and table_cells are missing in older cards, whose models XGBoost serves.
+    """
 
     card_format: int
     model_name: Name
@@ -90,6 +95,8 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     git_commit: str
     packages: dict[str, str]
     artifact: ArtifactFile
+    predictor: Predictor = "xgboost"
+    table_cells: Count = 0
 
 
 def encode_card(card: ModelCard) -> bytes:

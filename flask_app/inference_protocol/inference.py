@@ -28,6 +28,8 @@ PREDICT, PREDICT_PROBA = "predict", "predict_proba"
 OUTPUTS = (PREDICT, PREDICT_PROBA)
 
 _MAX_NAME = 100
+# What can be checked as it is.
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def model_metadata(served: ServedModel) -> ModelMetadata:
@@ -103,7 +105,7 @@ def _rows(
         (section,) = _sections(inputs, binary)
         width = len(names)
         flat = _values(tensor, "inputs[0]", section, lambda cell: f"row {cell // width}, {names[cell % width]}")
-        matrix = _as_doubles(flat).reshape(count, width)
+        matrix = (flat if flat.dtype in _FLOATS else _as_doubles(flat)).reshape(count, width)
     else:
         matrix = _columns(inputs, names, binary, max_rows)
     return check_matrix(features, matrix)

@@ -49,6 +49,12 @@ class RequestInput(msgspec.Struct, frozen=True):
     parameters: Parameters | None = None
 
 
+class NumericInput(RequestInput, frozen=True):
+    """As RequestInput, with the data as a flat array of doubles."""
+
+    data: Any
+
+
 class RequestOutput(msgspec.Struct, frozen=True):
     """An output that the client wants, and with parameters.binary_data how."""
 
@@ -73,6 +79,12 @@ class ResponseOutput(msgspec.Struct, frozen=True, omit_defaults=True):
     datatype: str
     parameters: Parameters
     data: list[int | float] | msgspec.UnsetType = msgspec.UNSET
+
+
+class EncodedOutput(ResponseOutput, frozen=True, omit_defaults=True):
+    """As ResponseOutput, with the data as JSON already."""
+
+    data: Any
 
 
 class InferResponse(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

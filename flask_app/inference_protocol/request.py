@@ -4,6 +4,7 @@ import re
 
 import msgspec
 
+from flask_app.inference_protocol.clean_request import read_clean_request
 from flask_app.inference_protocol.messages import InferRequest
 from flask_app.json_body import parse_json
 from flask_app.problems import InvalidFields, Problem
@@ -18,7 +19,11 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
         Problem: 400 for a length that does not fit the body, or what is not JSON; 422 for JSON of another form.
     """
     length = _json_length(body, header_length)
-    value = parse_json(body[:length])
+    raw = body[:length]
+    clean = read_clean_request(raw)
+    if clean is not None:
+        return clean, memoryview(body)[length:]
+    value = parse_json(raw)
     try:
         request = msgspec.convert(value, InferRequest)
         # It goes back in the answer.

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flask_app.inference_protocol.messages import RequestInput, ResponseOutput
+from flask_app.inference_protocol.messages import EncodedOutput, NumericInput, RequestInput, ResponseOutput
+from flask_app.matrix import encode_numbers
 from flask_app.problems import MAX_ERRORS, InvalidFields
 
 # The protocol's names, as bytes in little endian order whatever the machine's is.
@@ -41,6 +42,8 @@ def values_from_json(tensor: RequestInput, where: str, cell_name: CellName) -> N
         InvalidFields: data has not as many values as the shape says or is nested otherwise, or a value is no number
             or none of the datatype.
     """
+    if isinstance(tensor, NumericInput):
+        return _as_datatype(tensor.data, tensor.datatype, cell_name)
     values = _flat(tensor, where)
     # numpy would take true for 1, "5.1" for 5.1 and None for NaN.
     if set(map(type, values)) - {int, float}:
@@ -66,7 +69,7 @@ def encode(name: str, values: NDArray[Any], binary: bool) -> tuple[ResponseOutpu
     parameters: dict[str, Any] = {"content_type": "np"}
     shape = list(values.shape)
     if not binary:
-        return ResponseOutput(name, shape, datatype, parameters, values.ravel().tolist()), b""
+        return EncodedOutput(name, shape, datatype, parameters, encode_numbers(values.ravel())), b""
     raw = values.astype(DATATYPES[datatype], copy=False).tobytes()
     return ResponseOutput(name, shape, datatype, {**parameters, "binary_data_size": len(raw)}), raw
 

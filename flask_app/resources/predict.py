@@ -1,16 +1,15 @@
 """`POST /predict`: the class of one row, of many, or of each row of a file."""
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-import msgspec
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
+from flask_app.answers import encode
 from flask_app.explanation import explain_row
-from flask_app.instances import holds_instances, predict_instances
-from flask_app.json_body import read_json
+from flask_app.instances import holds_instances, predict_instances, predict_rows
+from flask_app.json_body import parse_json, read_json_bytes
 from flask_app.prediction import predict_row
 from flask_app.problems import Problem
 from flask_app.request_id import current_request_id
@@ -35,16 +34,18 @@ def blueprint(holder: ModelHolder, settings: Settings) -> Blueprint:
     def predict_json(served: ServedModel) -> Response:
         """One row as an object of features or as {"features": [...]}, or {"instances": [row, ...]}."""
         explained = asks_for_reasons(request)
-        body = read_json(request)
-        if holds_instances(served, body):
+        raw = read_json_bytes(request)
+        rows = served.rows_decoder.decode(raw, settings.max_rows)
+        if rows is not None:
+            refuse_reasons(request)
+            answer = predict_rows(served, rows)
+        elif holds_instances(served, body := parse_json(raw)):
             refuse_reasons(request)
             answer = predict_instances(served, body, settings.max_rows)
-            answer["request_id"] = current_request_id()
-            # Ten times faster than json, which matters here; both write the shortest digits that give the same number.
-            return Response(msgspec.json.encode(answer), content_type="application/json")
-        answer = explain_row(served, body) if explained else predict_row(served, body)
+        else:
+            answer = explain_row(served, body) if explained else predict_row(served, body)
         answer["request_id"] = current_request_id()
-        return Response(json.dumps(answer, allow_nan=False, separators=(",", ":")), content_type="application/json")
+        return Response(encode(answer), content_type="application/json")
 
     def predict_file() -> Response:
         """The same table with the predictions, streamed once all of it has been checked."""

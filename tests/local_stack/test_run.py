@@ -126,7 +126,7 @@ def test_sigterm_during_load_fails_no_accepted_request(tmp_path: Path) -> None:
     refused = [result for result in results if isinstance(result, str)]
     assert all(result.startswith(("ConnectionError", "SSLError")) for result in refused), refused
     log = (Path(stack.env["RUN_DIR"]) / "logs" / "flask-api.log").read_text()
-    accepted = [json.loads(line) for line in log.splitlines() if '"route": "/predict"' in line]
+    accepted = [json.loads(line) for line in log.splitlines() if '"route":"/predict"' in line]
     # Every request that the API took reached its client: none was lost on the way back.
     assert len(accepted) == results.count(200)
 

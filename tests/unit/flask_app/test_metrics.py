@@ -21,6 +21,7 @@ NAMES = {
     "flask_api_model_loads_total": ("counter", ("outcome",)),
     "flask_api_model_last_load_refused": ("gauge", ()),
     "flask_api_model_last_load_success_timestamp_seconds": ("gauge", ()),
+    "flask_api_shadow_rows_total": ("counter", ("agreed",)),
     "flask_api_workers": ("gauge", ("omp_num_threads",)),
 }
 

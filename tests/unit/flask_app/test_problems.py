@@ -80,7 +80,7 @@ def unforeseen(log: Any, make_app: Any, trained_store: Any, setosa: Any, monkeyp
     def broken(_rows: Any) -> None:
         raise RuntimeError("secret of the inside: /srv/key")
 
-    monkeypatch.setattr(app.extensions["model_holder"].served.artifact.model, "predict_proba", broken)
+    monkeypatch.setattr(app.extensions["model_holder"].served.artifact.model, "predict_one", broken)
     return app.test_client().post("/predict", json=setosa, headers={"X-Request-ID": "broken-1"})
 
 

@@ -12,9 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from model_training import decision_table
 from model_training.artifact import CARD_FILE, MODEL_FILE, ArtifactError, load_artifact
+from model_training.data_loader import load_iris
+from model_training.decision_table import DecisionTable
 from model_training.model import IrisModel
 
 
@@ -314,6 +318,57 @@ def test_another_model_behind_a_true_digest_is_found_by_the_golden_rows(folder: 
     assert "it is another model, or this machine computes otherwise" in _refusal(folder)
 
 
+# Decision tables
+
+
+def test_the_card_says_what_serves_and_it_serves(folder: Path) -> None:
+    card, model = _card(folder), load_artifact(folder).model
+    assert (card["predictor"], card["table_cells"]) == ("decision table", model.table_cells)
+    assert model.predictor == "decision table"
+
+
+def test_where_the_card_says_xgboost_it_serves_alone(folder: Path) -> None:
+    table = load_artifact(folder).model
+    _edit_card(folder, lambda card: card.update(predictor="xgboost", table_cells=0))
+    model = load_artifact(folder).model
+    assert (model.predictor, model.table_cells) == ("xgboost", 0)
+    rows = load_iris().X
+    assert model.predict_proba(rows).tobytes() == table.predict_proba(rows).tobytes()
+    assert [model.predict_one(row) for row in rows.tolist()] == [table.predict_one(row) for row in rows.tolist()]
+
+
+def test_a_card_from_before_there_were_tables_is_served_by_xgboost(folder: Path) -> None:
+    _edit_card(folder, lambda card: (card.pop("predictor"), card.pop("table_cells")))
+    assert load_artifact(folder).model.predictor == "xgboost"
+
+
+@pytest.mark.parametrize("cells", [0, 1, -1])
+def test_a_table_of_another_size_is_refused(folder: Path, cells: int) -> None:
+    real = _card(folder)["table_cells"]
+    _edit_card(folder, lambda card: card.update(table_cells=max(0, real * (cells != 0) + cells)))
+    sentence = _refusal(folder)
+    assert f"makes a decision table of {real} cells where its card says" in sentence
+
+
+def test_a_predictor_that_nobody_knows_is_refused(folder: Path) -> None:
+    _edit_card(folder, lambda card: card.update(predictor="crystal ball"))
+    assert "Invalid enum value 'crystal ball'" in _refusal(folder)
+
+
+def test_a_table_that_is_not_xgboost_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a machine or a release of XGBoost might compute that places a value at a threshold elsewhere."""
+    right = DecisionTable.cells
+    below = np.float32(-1e30)
+    monkeypatch.setattr(DecisionTable, "cells", lambda self, rows: right(self, np.nextafter(rows, below)))
+    sentence = _refusal(folder)
+    assert "cannot serve from the decision table that its card promises: a row of its proof gets" in sentence
+
+
+def test_a_promised_table_that_cannot_be_made_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision_table, "MAX_CELLS", 10)
+    assert "cannot serve from the decision table that its card promises: its thresholds make" in _refusal(folder)
+
+
 def test_files_of_two_versions_do_not_mix(folder: Path, second_version: Path) -> None:
     (folder / CARD_FILE).write_bytes((second_version / CARD_FILE).read_bytes())
     assert f"is the card of version {second_version.name}" in _refusal(folder)
@@ -340,6 +395,7 @@ def test_every_kind_of_fault_has_its_own_sentence(folder: Path, second_version: 
         "features": lambda: _edit_card(folder, lambda card: card["features"].pop()),
         "golden shape": lambda: _edit_card(folder, lambda card: card["golden_rows"][0]["features"].pop()),
         "other model": lambda: _replace_pickle(folder, (second_version / MODEL_FILE).read_bytes()),
+        "other cells": lambda: _edit_card(folder, lambda card: card.update(table_cells=7)),
     }
     sentences = {}
     for name, break_it in faults.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from model_training import train
+from model_training import decision_table, train
 from model_training.artifact import ArtifactError, load_artifact
 from model_training.data_loader import load_iris
 from model_training.model import HYPERPARAMETERS, IrisModel
@@ -61,8 +61,21 @@ def test_report_says_what_the_card_says(capsys: pytest.CaptureFixture[str], tmp_
     assert f"5-fold accuracy {card.metrics.cross_validation.accuracy_mean:.4f}" in report
     for name, counts in zip(card.classes, card.metrics.confusion_matrix, strict=True):
         assert re.search(rf"{name} +" + " +".join(map(str, counts)) + r"\b", report)
+    assert f"answers come from a decision table of {card.table_cells} cells, proved to equal XGBoost" in report
     assert f"version {card.model_version} is current in {tmp_path}" in report
     assert len(report.splitlines()) < 12
+
+
+def test_a_model_without_a_proved_table_is_xgboosts_and_the_card_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(decision_table, "MAX_CELLS", 10)
+    assert train.main(["--store", str(tmp_path), "--n-estimators", "5"]) == 0
+    assert "answers come from XGBoost\n" in capsys.readouterr().out
+    store = ArtifactStore(tmp_path)
+    artifact = load_artifact(store.folder(store.current()))
+    assert (artifact.card.predictor, artifact.card.table_cells) == ("xgboost", 0)
+    assert artifact.model.predictor == "xgboost"
 
 
 def test_card_describes_the_training_rows(tmp_path: Path) -> None:
