@@ -1,0 +1,64 @@
+"""What every measure needs: the servers chosen, the samples, how long and how often."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.running import Running
+from benchmarks.samples import Samples
+from benchmarks.servers import Server
+from benchmarks.work import ROOT, BenchmarkError, Work
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run of the benchmark."""
+
+    work: Work
+    samples: Samples
+    servers: dict[str, Server]
+    """Those to measure, by name, in the order of measuring."""
+    rounds: int
+    quick: bool
+    checkout: Path = ROOT
+    failures: dict[str, str] | None = None
+    """Filled with what could not be measured, and why."""
+
+    def seconds(self, full: float) -> float:
+        """How long to load; a second in quick mode."""
+        return 1.0 if self.quick else full
+
+    def say(self, text: str) -> None:
+        """A line about progress."""
+        print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+    def chosen(self, *names: str) -> list[Server]:
+        """Those of the named servers that are measured in this run."""
+        return [self.servers[name] for name in names if name in self.servers]
+
+    @contextmanager
+    def part(self, what: str) -> Iterator[None]:
+        """A part that may fail while the rest goes on; the reason is told and kept for the results."""
+        try:
+            yield
+        except (BenchmarkError, OSError) as error:
+            self.say(f"{what}: {error}")
+            if self.failures is not None:
+                self.failures[what] = str(error)
+
+    def interleaved(self, measure: Callable[[Running], None], *names: str) -> None:
+        """Round by round, server by server, so that a drift of the machine hits all alike."""
+        self._each(self.rounds, measure, names)
+
+    def once(self, measure: Callable[[Running], None], *names: str) -> None:
+        """A single round, for what takes long."""
+        self._each(1, measure, names)
+
+    def _each(self, rounds: int, measure: Callable[[Running], None], names: tuple[str, ...]) -> None:
+        for number in range(rounds):
+            for server in self.chosen(*names) if names else list(self.servers.values()):
+                with self.part(server.title), Running(server, self.work) as running:
+                    self.say(f"round {number + 1} of {rounds}: {server.title}")
+                    measure(running)

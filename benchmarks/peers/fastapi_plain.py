@@ -1,0 +1,45 @@
+"""FastAPI as people write it: a pydantic model, XGBClassifier.predict, a dict."""
+
+import os
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI
+from pydantic import BaseModel
+from xgboost import XGBClassifier
+
+NAMES = ["setosa", "versicolor", "virginica"]
+
+app = FastAPI()
+model = XGBClassifier()
+model.load_model(os.environ["MODEL_FILE"])
+
+
+class Iris(BaseModel):
+    """One row."""
+
+    sepal_length: float
+    sepal_width: float
+    petal_length: float
+    petal_width: float
+
+
+class Rows(BaseModel):
+    """Many rows, in the model's order."""
+
+    rows: list[list[float]]
+
+
+# Not `def`: FastAPI would run each call in a thread pool, which costs more than the threads bring here.
+@app.post("/predict")
+async def predict(iris: Iris) -> dict[str, Any]:
+    """One row."""
+    row = np.array([[iris.sepal_length, iris.sepal_width, iris.petal_length, iris.petal_width]])
+    prediction = int(model.predict(row)[0])
+    return {"prediction": prediction, "class_name": NAMES[prediction]}
+
+
+@app.post("/predict_rows")
+async def predict_rows(body: Rows) -> dict[str, Any]:
+    """Many rows."""
+    return {"predictions": model.predict(np.array(body.rows, dtype=np.float32)).tolist()}

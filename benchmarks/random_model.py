@@ -1,0 +1,60 @@
+"""Models of random tables, made in memory, to see how cost grows with trees and features."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.work import Work, training_state
+from model_training.data_loader import Column, Dataset
+from model_training.model import IrisModel
+from model_training.store import ArtifactStore
+from model_training.train import train_version
+
+_ROWS = 300
+_CLASSES = 2
+
+
+@dataclass(frozen=True)
+class RandomWork(Work):
+    """A store with a model of so many features and trees."""
+
+    features: int = 4
+    trees: int = 100
+
+    @classmethod
+    def make(cls, folder: Path, features: int, trees: int) -> Self:
+        """Below the run's folder; named after the code that makes artifacts, so that it is made anew with that."""
+        state = hashlib.sha256(training_state().encode()).hexdigest()[:8]
+        return cls(folder / "random" / f"{features}-{trees}-{state}", features, trees)
+
+    @cached_property
+    def iris(self) -> NDArray[np.float64]:
+        """The table's rows, shape (300, features)."""
+        return np.round(np.random.default_rng(self.features).normal(size=(_ROWS, self.features)), 3)
+
+    def many(self, count: int) -> NDArray[np.float64]:
+        """Rows of shape (count, features) of the same kind."""
+        return np.round(np.random.default_rng(count).normal(size=(count, self.features)), 3)
+
+    def prepare(self) -> None:
+        """Train, unless that is done."""
+        if (self.store / "current").exists():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(0).normal(size=_ROWS)
+        dataset = Dataset(
+            # The name is part of the protocol's address.
+            name="iris",
+            columns=tuple(Column(f"x{index}", None, "float") for index in range(self.features)),
+            classes=("no", "yes"),
+            X=self.iris,
+            y=(self.iris[:, : min(8, self.features)].sum(axis=1) + noise > 0).astype(np.int64),
+        )
+        rounds = self.trees // _CLASSES
+        # A slow rate: the trees go on splitting instead of becoming leaves.
+        train_version(dataset, lambda: IrisModel(rounds, learning_rate=0.01), ArtifactStore(self.store), 0.2, 42)

@@ -1,0 +1,64 @@
+"""What was measured: one line of JSON a sample, so that a run that is cut short loses nothing."""
+
+import json
+import statistics
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FOREIGN_LIMIT = 0.05
+"""A load during which others took more of the machine than this is disturbed."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Values of one server in one case of one measure, in one round."""
+
+    measure: str
+    server: str
+    case: str
+    values: dict[str, float]
+
+
+class Samples:
+    """All samples of a run."""
+
+    def __init__(self, path: Path, keep: bool = False) -> None:
+        """keep: go on with the samples of the run before."""
+        self._path = path
+        self.all: list[Sample] = []
+        if keep and path.exists():
+            self.all = [Sample(**json.loads(line)) for line in path.read_text().splitlines()]
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+
+    def add(self, measure: str, server: str, case: object, **values: float) -> None:
+        """Record a sample."""
+        sample = Sample(measure, server, str(case), values)
+        self.all.append(sample)
+        with self._path.open("a") as file:
+            file.write(json.dumps(asdict(sample)) + "\n")
+
+    def values(self, measure: str, server: str, case: object, name: str) -> list[float]:
+        """One value in every round; rounds that others disturbed are left out if any is undisturbed."""
+        found = [
+            sample.values
+            for sample in self.all
+            if (sample.measure, sample.server, sample.case) == (measure, server, str(case)) and name in sample.values
+        ]
+        alone = [values for values in found if values.get("foreign", 0.0) <= FOREIGN_LIMIT]
+        return [values[name] for values in alone or found]
+
+    def median(self, measure: str, server: str, case: object, name: str) -> float | None:
+        """The median over the rounds; None if it was not measured."""
+        found = self.values(measure, server, case, name)
+        return statistics.median(found) if found else None
+
+    def servers(self, measure: str) -> list[str]:
+        """Those that have a sample of a measure, in the order in which they were measured."""
+        return list(dict.fromkeys(sample.server for sample in self.all if sample.measure == measure))
+
+    def cases(self, measure: str, server: str | None = None) -> list[str]:
+        """The cases of a measure, in the order in which they were measured."""
+        found = (sample for sample in self.all if sample.measure == measure and server in (None, sample.server))
+        return list(dict.fromkeys(sample.case for sample in found))

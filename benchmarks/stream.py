@@ -1,0 +1,31 @@
+"""Clients that send a file over and over, until ended: `python -m benchmarks.stream URL CONTENT_TYPE FILE CLIENTS`."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+from benchmarks.http_client import send_file
+
+
+def main(url: str, content_type: str, path: str, clients: str) -> None:
+    """Print a line for each answer that came whole; the first failure ends all."""
+
+    def send() -> None:
+        while True:
+            try:
+                transfer = send_file(url, Path(path), content_type)
+            except Exception as error:
+                print(f"{error}", flush=True)
+                os._exit(1)
+            print(f"file of {transfer.answer_lines} lines in {transfer.seconds:.2f} s", flush=True)
+
+    threads = [threading.Thread(target=send) for _ in range(int(clients))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
