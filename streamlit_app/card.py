@@ -1,7 +1,8 @@
-"""The model card as the UI needs it: what the model takes, and what it answers."""
+"""The model card as the UI needs it: what the model takes, what it answers, and what it tells of itself."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -11,7 +12,8 @@ class CardError(ValueError):
 
 @dataclass(frozen=True)
 class Feature:
-    """One input of the model. `minimum`, `maximum` and `median` are those of its training data, in `unit`."""
+    """One input of the model. `minimum`, `maximum`, `median` and `quantiles` (by share) are those of its training
+    data, in `unit`."""
 
     name: str
     unit: str
@@ -19,16 +21,24 @@ class Feature:
     minimum: float
     maximum: float
     median: float
+    quantiles: Mapping[float, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Name, version, inputs and classes of the model that serves."""
+    """Name, version, inputs and classes of the model that serves.
+
+    `examples` are rows to start from, by the class that the model gave them. `told` is the whole card, of which
+    nothing else is certain to be there.
+    """
 
     model_name: str
     model_version: str
     features: tuple[Feature, ...]
     classes: tuple[str, ...]
+    examples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    golden_rows: tuple[tuple[float, ...], ...] = ()
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _number(value: Any, what: str) -> float:
@@ -51,9 +61,12 @@ def _feature(entry: Any) -> Feature:
     maximum = _number(entry.get("maximum"), f"the maximum of {name}")
     if minimum > maximum:
         raise CardError(f"the minimum of {name} is above its maximum")
-    quantiles = entry.get("quantiles")
-    median = quantiles.get("0.5") if isinstance(quantiles, dict) else None
-    start = minimum / 2 + maximum / 2 if median is None else _number(median, f"the median of {name}")
+    told = entry.get("quantiles")
+    quantiles = {
+        float(share): _number(value, f"a quantile of {name}")
+        for share, value in (told.items() if isinstance(told, dict) else ())
+    }
+    start = quantiles.get(0.5, minimum / 2 + maximum / 2)
     return Feature(
         name=name,
         unit=str(entry.get("unit") or ""),
@@ -61,21 +74,56 @@ def _feature(entry: Any) -> Feature:
         minimum=minimum,
         maximum=maximum,
         median=min(max(start, minimum), maximum),
+        quantiles=dict(sorted(quantiles.items())),
     )
+
+
+def _golden(body: dict[str, Any], features: int, classes: int) -> list[tuple[list[float], list[float]]]:
+    """Rows with their probabilities; what does not fit the schema is left out."""
+    rows = body.get("golden_rows")
+    found = []
+    for entry in rows if isinstance(rows, list) else []:
+        try:
+            values = [_number(value, "a golden row") for value in entry["features"]]
+            shares = [_number(value, "a probability") for value in entry["probabilities"]]
+        except (CardError, KeyError, TypeError):
+            continue
+        if len(values) == features and len(shares) == classes:
+            found.append((values, shares))
+    return found
+
+
+def _examples(golden: list[tuple[list[float], list[float]]], classes: tuple[str, ...]) -> dict[str, tuple[float, ...]]:
+    """For each class the row that the model is surest of, among those that it gives to the class."""
+    examples = {}
+    for index, name in enumerate(classes):
+        mine = [(shares[index], values) for values, shares in golden if shares[index] == max(shares)]
+        if mine:
+            examples[name] = tuple(max(mine)[1])
+    return examples
 
 
 def parse_card(body: Any) -> ModelCard:
     """The card out of the decoded answer of GET /model. Raises CardError."""
     if not isinstance(body, dict):
         raise CardError("the card is not an object")
-    features, classes = body.get("features"), body.get("classes")
-    if not isinstance(features, list) or not features:
+    entries, names = body.get("features"), body.get("classes")
+    if not isinstance(entries, list) or not entries:
         raise CardError("the card names no features")
-    if not isinstance(classes, list) or not classes:
+    if not isinstance(names, list) or not names:
         raise CardError("the card names no classes")
+    try:
+        features = tuple(_feature(entry) for entry in entries)
+    except ValueError as error:
+        raise CardError(str(error)) from error
+    classes = tuple(str(name) for name in names)
+    golden = _golden(body, len(features), len(classes))
     return ModelCard(
         model_name=_text(body.get("model_name"), "model_name"),
         model_version=_text(body.get("model_version"), "model_version"),
-        features=tuple(_feature(entry) for entry in features),
-        classes=tuple(str(name) for name in classes),
+        features=features,
+        classes=classes,
+        examples=_examples(golden, classes),
+        golden_rows=tuple(tuple(values) for values, _ in golden),
+        told=body,
     )

@@ -1,118 +1,121 @@
-"""The page on which a person sets one row with sliders and sees its class."""
+"""The page on which a person sets one row and sees its class at once, why, and where the row lies."""
+
+import json
+import shlex
+from collections import deque
+from statistics import median
 
 import streamlit as st
 
+import inputs
 import service
-from api_client import ApiError, InputRejected, Prediction
-from card import Feature, ModelCard
-from charts import probability_chart, probability_words
-from sliders import Slider, make_slider
-from text import escape, humanise, label, percent, training_range
+from api_client import Prediction
+from api_errors import ApiError, InputRejected
+from card import ModelCard
+from charts import place_chart, probability_chart, probability_words, reason_chart
+from reasons import (
+    outside,
+    place_in_words,
+    places_in_words,
+    places_of,
+    reasons_for,
+    reasons_in_words,
+    sentences,
+)
+from sliders import make_slider
+from text import escape, humanise, label, percent, plural
 
-# Side by side on a wide screen; Streamlit stacks them on a narrow one.
-COLUMNS = 2
-# Forms with more sliders are set closer and scroll in a box, so that the button and the result stay in reach.
-MOST_SLIDERS = 12
-CLOSE_COLUMNS = 4
-BOX_HEIGHT_PIXELS = 400
-# Query parameters that belong to Streamlit; writing them raises.
-RESERVED_PARAMETERS = {"embed", "embed_options"}
+TITLE = "Predict"
+# Above this a prediction for every move of a slider would lag behind the hand.
+SLOW_SECONDS = 0.5
+# The median of so many calls decides; one slow call is none.
+REMEMBERED_CALLS = 5
+# Buttons beside each other; more become a list.
+MOST_EXAMPLE_BUTTONS = 6
+MOST_WARNINGS = 5
 
 
 def show() -> None:
     """Draw the page."""
-    try:
-        card = service.fetch_card()
-    except ApiError as error:
-        st.title("Predict")
-        service.offer_retry(error)
+    card = service.card_or_stop(TITLE)
     name = humanise(card.model_name)
     st.set_page_config(page_title=f"{name}: predict")
-    st.title(escape(name))
-    st.caption(f"From {len(card.features)} values to one of {len(card.classes)} classes")
-    _tell_of_new_model(card.model_version)
-    row = _form(card)
-    if row is not None:
+    st.title(escape(name), anchor=False)
+    st.caption(
+        f"From {plural(len(card.features), 'value')} to one of {plural(len(card.classes), 'class', 'classes')}: "
+        "set the values and see what the model says, and why."
+    )
+    service.tell_of_new_model(card.model_version)
+    _work(card)
+
+
+@st.fragment
+def _work(card: ModelCard) -> None:
+    """Inputs and result; a move of a slider runs this part of the page only."""
+    inputs.read_link(card)
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        row = _inputs(card)
+    inputs.write_link(card, row)
+    with right:
         _result(card, row)
 
 
-def _tell_of_new_model(version: str) -> None:
-    seen = st.session_state.get("model_version")
-    st.session_state["model_version"] = version
-    if seen and seen != version:
-        st.info(
-            f"The model has changed since your last look: it is now version {escape(version)}.",
-            icon=":material/update:",
+def _inputs(card: ModelCard) -> dict[str, float]:
+    _examples(card)
+    kind = inputs.show_kind()
+    if not _is_slow():
+        return inputs.show_inputs(card, kind)
+    with st.form("form", border=False):
+        row = inputs.show_inputs(card, kind)
+        st.form_submit_button("Predict", type="primary", width="stretch", key="predict")
+        st.caption("The service answers slowly now, so it predicts when you press Predict.")
+    return row
+
+
+def _is_slow() -> bool:
+    seconds: deque[float] = st.session_state.setdefault("seconds", deque(maxlen=REMEMBERED_CALLS))
+    return bool(seconds) and median(seconds) > SLOW_SECONDS
+
+
+def _examples(card: ModelCard) -> None:
+    names = [feature.name for feature in card.features]
+    rows = {"Typical": tuple(make_slider(feature).start for feature in card.features), **card.examples}
+    if len(rows) > MOST_EXAMPLE_BUTTONS + 1:
+        # Another key for each row that is set: the same example can be chosen again.
+        key = f"example:{st.session_state['row_number']}"
+        st.selectbox(
+            "Start from an example",
+            list(rows),
+            index=None,
+            key=key,
+            format_func=humanise,
+            placeholder="Choose an example",
+            on_change=lambda: inputs.set_row(dict(zip(names, rows[st.session_state[key]], strict=True))),
         )
-
-
-def _form(card: ModelCard) -> dict[str, float] | None:
-    """The sliders; returns the row once there is something to predict: a press of the button, or a link's values."""
-    row: dict[str, float] = {}
-    linked = False
-    with st.form("row", border=False):
-        tall = len(card.features) > MOST_SLIDERS
-        columns = CLOSE_COLUMNS if tall else COLUMNS
-        box = st.container(height=BOX_HEIGHT_PIXELS if tall else "content", border=tall)
-        # One row of columns after the other keeps the card's order when a phone stacks them.
-        for first in range(0, len(card.features), columns):
-            for column, feature in zip(box.columns(columns), card.features[first : first + columns], strict=False):
-                slider = make_slider(feature)
-                given = _linked_value(feature, slider)
-                linked = linked or given is not None
-                with column:
-                    row[feature.name] = _slider(feature, slider, given)
-        pressed = st.form_submit_button("Predict", type="primary", width="stretch", key="predict")
-    if pressed:
-        _write_link(row)
-    return row if pressed or linked else None
-
-
-def _slider(feature: Feature, slider: Slider, given: float | None) -> float:
-    key = f"input:{feature.name}"
-    value = st.session_state.get(key, slider.start if given is None else given)
-    # Out of bounds only after the model was replaced by one with another range.
-    if key not in st.session_state or slider.clamp(value) != value:
-        st.session_state[key] = slider.clamp(value)
-    picked = st.slider(
-        label(feature),
-        min_value=slider.minimum,
-        max_value=slider.maximum,
-        step=slider.step,
-        format=slider.format,
-        key=key,
-        help=escape(training_range(feature)),
-    )
-    return slider.clamp(picked)
-
-
-def _linked_value(feature: Feature, slider: Slider) -> float | None:
-    if feature.name.lower() in RESERVED_PARAMETERS:
-        return None
-    return slider.parse(st.query_params.get(feature.name, ""))
-
-
-def _write_link(row: dict[str, float]) -> None:
-    """Put the row into the address, so that it survives a lost session and can be passed on."""
-    st.query_params.update(
-        {name: repr(value) for name, value in row.items() if name.lower() not in RESERVED_PARAMETERS}
-    )
+        return
+    st.caption("Start from an example")
+    with st.container(horizontal=True, gap="small"):
+        for label_, values in rows.items():
+            row = dict(zip(names, values, strict=True))
+            st.button(escape(humanise(label_)), key=f"example:{label_}", on_click=inputs.set_row, args=(row,))
 
 
 def _result(card: ModelCard, row: dict[str, float]) -> None:
     try:
-        prediction = service.client().predict(row)
+        prediction = service.client().explain(row)
     except InputRejected as error:
         _reload_if_changed(card)
         service.show_error(error, card)
         return
     except ApiError as error:
         service.offer_retry(error, card)
+    st.session_state["seconds"].append(prediction.seconds)
     if prediction.model_version != card.model_version:
         _reload_if_changed(card)
-        _tell_of_new_model(prediction.model_version)
+        service.tell_of_new_model(prediction.model_version)
     st.session_state.pop("reloaded", None)
-    _show(card, prediction)
+    _show(card, row, prediction)
 
 
 def _reload_if_changed(card: ModelCard) -> None:
@@ -128,24 +131,69 @@ def _reload_if_changed(card: ModelCard) -> None:
         st.rerun()
 
 
-def _show(card: ModelCard, prediction: Prediction) -> None:
-    features = {feature.name: feature for feature in card.features}
-    for warning in prediction.warnings:
-        name = label(features[warning.field]) if warning.field in features else escape(warning.field)
-        st.warning(f"{name}: {escape(warning.message)}", icon=":material/warning:")
-    probabilities = prediction.probabilities
+def _show(card: ModelCard, row: dict[str, float], prediction: Prediction) -> None:
+    theme = service.theme()
+    probabilities, name = prediction.probabilities, prediction.class_name
     with st.container(border=True):
-        words, picture = st.columns([2, 3])
-        with words.container(gap=None):
+        with st.container(gap=None):
             st.caption("Predicted class")
             # A heading wraps; st.metric would cut a long name.
-            st.header(escape(prediction.class_name), anchor=False)
-            if prediction.class_name in probabilities:
-                st.markdown(f"**{escape(percent(probabilities[prediction.class_name]))}** probable")
-        with picture:
-            st.altair_chart(
-                probability_chart(probabilities, prediction.class_name),
-                alt=probability_words(probabilities, prediction.class_name),
-            )
-        milliseconds = max(1, round(prediction.seconds * 1000))
-        st.caption(f"Model {escape(prediction.model_version)} · answered in {milliseconds} ms")
+            st.header(escape(name), anchor=False)
+            if name in probabilities:
+                st.markdown(f"**{escape(percent(probabilities[name]))}** probable")
+        st.altair_chart(
+            probability_chart(probabilities, name, theme), alt=probability_words(probabilities, name), key="chances"
+        )
+    ranked = []
+    if prediction.contributions and name in prediction.contributions:
+        reasons = reasons_for(card, row, prediction.contributions[name])
+        ranked = [reason.name for reason in reasons]
+        with st.container(border=True):
+            st.subheader("Why", anchor=False)
+            st.markdown("\n".join(f"- {line}" for line in sentences(reasons, name)) or "No feature speaks louder.")
+            st.altair_chart(reason_chart(reasons, theme), alt=reasons_in_words(reasons, name), key="why")
+            st.caption(f"What each value adds to the margin of {escape(name)}: blue speaks for it, orange against it.")
+    _where(card, row, prediction, ranked, theme)
+    _request(row, prediction)
+
+
+def _where(card: ModelCard, row: dict[str, float], prediction: Prediction, ranked: list[str], theme: str) -> None:
+    places = places_of(card, row, ranked)
+    features = {feature.name: feature for feature in card.features}
+    with st.container(border=True):
+        st.subheader("Where it lies", anchor=False)
+        strange = {feature.name: place_in_words(feature, row[feature.name]) for feature in outside(card, row)}
+        told = {item.field: item.message for item in prediction.warnings} | strange
+        if told:
+            names = {name: label(features[name]) if name in features else escape(name) for name in told}
+            lines = [f"{names[name]}: {escape(text)}" for name, text in told.items()]
+            rest = [f"- and {len(lines) - MOST_WARNINGS} more"] if len(lines) > MOST_WARNINGS else []
+            listed = [*(f"- {line}" for line in lines[:MOST_WARNINGS]), *rest] if len(lines) > 1 else lines
+            advice = "The model has seen no such value, so take its answer with care."
+            st.warning("\n".join([*listed, "", advice]), icon=":material/warning:")
+        st.altair_chart(place_chart(places, theme), alt=places_in_words(places), key="where")
+        hidden = len(card.features) - len(places)
+        more = f" {plural(hidden, 'more feature is', 'more features are')} not shown." if hidden else ""
+        st.caption(
+            "Each line is the range of the training rows, the boxes hold 90% and half of them, the tick is their "
+            f"median, and the dot is this value.{more}"
+        )
+
+
+def _request(row: dict[str, float], prediction: Prediction) -> None:
+    milliseconds = max(1, round(prediction.seconds * 1000))
+    st.caption(f"Model {escape(prediction.model_version)} · answered in {milliseconds} ms")
+    with st.expander("Copy as curl", icon=":material/terminal:"):
+        url = shlex.quote(service.visitors_url() + prediction.path)
+        body = shlex.quote(json.dumps(row))
+        st.code(
+            f"curl {url} \\\n  -H 'Content-Type: application/json' \\\n  -d {body}", language="bash", wrap_lines=True
+        )
+        st.caption(
+            "With a certificate of your own authority add `--cacert` and its `ca.crt`; where the API wants a key, "
+            "add `-H 'Authorization: Bearer KEY'`."
+        )
+
+
+if __name__ == "__main__":
+    show()

@@ -2,10 +2,12 @@
 
 import os
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 import streamlit as st
 
-from api_client import ApiClient, ApiError
+from api_client import ApiClient
+from api_errors import ApiError
 from card import ModelCard
 from text import escape, humanise
 
@@ -22,6 +24,18 @@ def client() -> ApiClient:
     return _client(os.environ.get("API_BASE_URL") or "http://127.0.0.1:5000")
 
 
+def theme() -> str:
+    """The theme that the visitor sees: light or dark."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def visitors_url() -> str:
+    """Where the visitor's own machine finds the API: beside this page behind Nginx, else where this page finds it."""
+    page = urlsplit(st.context.url or "")
+    behind_nginx = page.netloc and "X-Forwarded-Proto" in st.context.headers
+    return f"{page.scheme}://{page.netloc}" if behind_nginx else client().base_url
+
+
 # An error is raised through the cache and so never kept.
 @st.cache_data(ttl=CARD_TTL_SECONDS, max_entries=4, show_spinner=False)
 def _card(base_url: str) -> ModelCard:
@@ -33,9 +47,36 @@ def fetch_card() -> ModelCard:
     return _card(client().base_url)
 
 
+def card_or_stop(title: str) -> ModelCard:
+    """The card; without one the page ends here, with the reason and a way to try again."""
+    try:
+        return fetch_card()
+    except ApiError as error:
+        st.title(title)
+        offer_retry(error)
+
+
 def forget_card() -> None:
     """The next fetch_card asks the API."""
     _card.clear()
+
+
+def tell_of_new_model(version: str) -> None:
+    """Say once that another model serves than at the visitor's last look."""
+    seen = st.session_state.get("model_version")
+    st.session_state["model_version"] = version
+    if seen and seen != version:
+        st.info(
+            f"The model has changed since your last look: it is now version {escape(version)}.",
+            icon=":material/update:",
+        )
+
+
+def metrics(values: dict[str, str]) -> None:
+    """Figures with their names, beside each other as far as there is room."""
+    with st.container(horizontal=True, gap="medium"):
+        for name, value in values.items():
+            st.metric(escape(name), value, width="content")
 
 
 def show_error(error: ApiError, card: ModelCard | None = None) -> None:

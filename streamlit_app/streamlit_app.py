@@ -4,16 +4,22 @@ from pathlib import Path
 
 import streamlit as st
 
-import predict_page
-
+HERE = Path(__file__).parent
 # Streamlit fetches a :material: favicon from a CDN; this one is served from here.
-FAVICON = str(Path(__file__).with_name("favicon.svg"))
+FAVICON = str(HERE / "favicon.svg")
 
 
 def main() -> None:
     """Draw the page that the visitor is on."""
-    st.set_page_config(page_title="Predict", page_icon=FAVICON, layout="centered")
-    predict_page.show()
+    st.set_page_config(page_title="Predict", page_icon=FAVICON, layout="wide")
+    # Through Nginx, /predict, /model and their like are the API's.
+    pages = [
+        st.Page(HERE / "predict_page.py", title="Predict", icon=":material/tune:", default=True),
+        st.Page(HERE / "batch_page.py", title="Batch", icon=":material/table_rows:", url_path="batch"),
+        st.Page(HERE / "model_page.py", title="Model", icon=":material/badge:", url_path="model-card"),
+        st.Page(HERE / "status_page.py", title="Status", icon=":material/monitor_heart:", url_path="status"),
+    ]
+    st.navigation(pages, position="top").run()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from card import Feature
 
 def escape(text: str) -> str:
     """`text` for a place where Streamlit reads Markdown; a name is a name there, never a link or an image."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
+    # Parentheses, commas and their like are harmless once brackets are escaped, and screen readers read the backslash.
+    return re.sub(r"([!#$&*+./:<>@\[\\\]^_`{|}~-])", r"\\\1", " ".join(text.split()))
 
 
 def humanise(name: str) -> str:
@@ -46,3 +47,19 @@ def percent(probability: float) -> str:
     if 0.999 < probability < 1:
         return "> 99.9%"
     return f"{probability:.1%}"
+
+
+def value_with_unit(feature: Feature, value: float) -> str:
+    """ "1.4 cm"."""
+    return f"{number(value)} {feature.unit}".strip()
+
+
+def feature_with_value(feature: Feature, value: float) -> str:
+    """ "Petal length 1.4 cm", "Pixel 2 5 = 9"."""
+    sign = "" if feature.unit else "= "
+    return f"{humanise(feature.name)} {sign}{value_with_unit(feature, value)}"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """ "1 row", "12,000 rows"."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

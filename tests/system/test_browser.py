@@ -1,24 +1,31 @@
 """A person's visit with a real browser, through Nginx and TLS, on a desktop and on a phone."""
 
 import base64
+import csv
 import functools
 import hashlib
+import json
 import re
+import shlex
 import shutil
 import socket
 import ssl
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import numpy
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, Playwright, expect, sync_playwright
 
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 # The first visit after a start waits for the UI's imports, on a small machine for seconds.
 PATIENCE_MS = 20_000
+ROWS = 200_000
 # The browser's own traffic would hide the page's.
 ARGUMENTS = [
     "--headless",
@@ -76,7 +83,9 @@ class Visits:
         self.contexts: list[BrowserContext] = []
         self.problems: list[str] = []
 
-    def __call__(self, query: dict[str, Any] | None = None, size: str = "desktop", **options: Any) -> Page:
+    def __call__(
+        self, query: dict[str, Any] | None = None, size: str = "desktop", path: str = "", **options: Any
+    ) -> Page:
         width, height = SIZES[size]
         context = self.browser.new_context(
             viewport={"width": width, "height": height}, ignore_https_errors=not self.target.ca_cert, **options
@@ -87,9 +96,9 @@ class Visits:
         page.on("request", lambda request: self.watch(request.url))
         page.on("websocket", lambda websocket: self.watch(websocket.url))
         page.on("pageerror", lambda error: self.note(f"uncaught: {error}"))
-        page.on("console", lambda line: self.note(line.text) if line.type == "error" else None)
+        page.on("console", lambda line: self.note(f"{line.text} {line.location}") if line.type == "error" else None)
         page.on("requestfailed", lambda request: self.note(f"{request.failure}: {request.url}"))
-        page.goto(self.target.base_url + "/" + (f"?{urlencode(query)}" if query else ""))
+        page.goto(f"{self.target.base_url}/{path}" + (f"?{urlencode(query)}" if query else ""))
         settle(page)
         return page
 
@@ -99,8 +108,9 @@ class Visits:
             self.problems.append(f"request to another host: {url}")
 
     def note(self, problem: str) -> None:
-        # A reload breaks off what the page was still fetching.
-        if "ERR_ABORTED" not in problem:
+        # A reload breaks off what the page was still fetching. Streamlit looks for its server below a page's address
+        # first, and for it at the root when that is not found.
+        if "ERR_ABORTED" not in problem and not re.search(r"404 .*/[a-z-]+/_stcore/(health|host-config)", problem):
             self.problems.append(problem)
 
     def end(self) -> list[str]:
@@ -154,14 +164,29 @@ def sliders(page: Page):
 def settle(page: Page) -> None:
     """Wait until the page's script has run to its end and the browser has the parts that it fetches late."""
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=PATIENCE_MS)
-    sliders(page).first.wait_for()
+    page.get_by_role("heading", level=1).wait_for()
 
 
-def predict(page: Page) -> None:
-    page.get_by_role("button", name="Predict", exact=True).click()
-    page.wait_for_url("**/?*")
+def answered(page: Page) -> None:
+    """Wait until a prediction stands there, with its charts."""
     settle(page)
     expect(page.get_by_text("answered in")).to_be_visible(timeout=PATIENCE_MS)
+    expect(chart(page, "Probabilities")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def chart(page: Page, words: str) -> Locator:
+    """The chart whose text for screen readers begins so."""
+    return page.locator(f'[data-testid=stVegaLiteChart][aria-label^="{words}"]')
+
+
+def press(page: Page, slider: Locator, key: str, times: int = 1) -> None:
+    """Move a slider by keyboard, and wait for what the page makes of it."""
+    before = page.url
+    slider.focus()
+    for _ in range(times):
+        slider.press(key)
+    page.wait_for_function("before => location.href !== before", arg=before, timeout=PATIENCE_MS)
+    answered(page)
 
 
 def inputs(page: Page) -> list[float]:
@@ -173,19 +198,21 @@ def shown_class(page: Page) -> str:
 
 
 def row_of_the_address(page: Page) -> dict[str, float]:
-    return {name: float(value) for name, value in parse_qsl(urlsplit(page.url).query)}
+    return {name: float(value) for name, value in parse_qsl(urlsplit(page.url).query) if not name.startswith("_")}
 
 
 def check_against_api(page: Page, http, target) -> None:
     """What the page shows is what the API answers for the values in the page's address."""
-    answer = http.post(f"{target.base_url}/predict", json=row_of_the_address(page), timeout=10).json()
-    assert shown_class(page) == answer["class_name"]
-    chart = page.get_by_test_id("stVegaLiteChart")
-    expect(chart).to_be_visible()
+    answer = http.post(f"{target.base_url}/explain", json=row_of_the_address(page), timeout=10).json()
+    expect(page.get_by_role("heading", level=2)).to_have_text(answer["class_name"])
+    expect(chart(page, "Probabilities")).to_be_visible()
     for name in answer["probabilities"]:
-        assert name in page.get_by_test_id("stVegaLiteChart").inner_html()
+        assert name in chart(page, "Probabilities").inner_html()
     share = page.get_by_text(re.compile("% probable$")).inner_text()
     assert abs(float(share.strip("<> ").split("%")[0]) / 100 - max(answer["probabilities"].values())) < 0.002
+    strongest = max(answer["contributions"][answer["class_name"]].items(), key=lambda item: abs(item[1]))[0]
+    spoken = page.get_by_test_id("stMain").get_by_role("listitem").first.inner_text().lower()
+    assert spoken.startswith(strongest.replace("_", " "))
 
 
 def luminance(page: Page) -> float:
@@ -199,20 +226,17 @@ def luminance(page: Page) -> float:
 @visiting
 def test_move_a_slider_and_predict(visit, card, http, target, size):
     page = visit(size=size)
+    answered(page)
     expect(page.get_by_role("heading", level=1)).to_have_text(card["model_name"], ignore_case=True)
     assert "Streamlit" not in page.title()
     assert sliders(page).count() == len(card["features"])
     before = inputs(page)
 
-    first = sliders(page).first
-    first.focus()
-    for _ in range(3):
-        first.press("ArrowRight")
+    press(page, sliders(page).first, "ArrowRight", 3)
     assert inputs(page)[1:] == before[1:]
     moved = inputs(page)[0]
     assert moved > before[0]
 
-    predict(page)
     row = row_of_the_address(page)
     assert list(row) == [feature["name"] for feature in card["features"]]
     assert row[card["features"][0]["name"]] == pytest.approx(moved)
@@ -223,14 +247,11 @@ def test_move_a_slider_and_predict(visit, card, http, target, size):
 @visiting
 def test_reload_keeps_the_inputs(visit, http, target):
     page = visit()
-    last = sliders(page).last
-    last.focus()
-    last.press("ArrowLeft")
-    predict(page)
+    answered(page)
+    press(page, sliders(page).last, "ArrowLeft")
     before, found = inputs(page), shown_class(page)
     page.reload()
-    settle(page)
-    expect(page.get_by_text("answered in")).to_be_visible(timeout=PATIENCE_MS)
+    answered(page)
     assert inputs(page) == before
     assert shown_class(page) == found
     check_against_api(page, http, target)
@@ -246,7 +267,7 @@ def test_links_predict_what_the_card_says(visit, card, http, target):
     assert len(by_class) > 1
     for expected, row in by_class.items():
         page = visit(dict(zip(names, row, strict=True)))
-        expect(page.get_by_text("answered in")).to_be_visible(timeout=PATIENCE_MS)
+        answered(page)
         assert shown_class(page) == expected
         check_against_api(page, http, target)
 
@@ -255,27 +276,99 @@ def test_links_predict_what_the_card_says(visit, card, http, target):
 def test_value_outside_the_training_range_is_predicted_with_a_warning(visit, card):
     feature = card["features"][0]
     page = visit({feature["name"]: feature["maximum"] * 2})
+    answered(page)
     expect(page.get_by_test_id("stAlert")).to_contain_text("training range")
-    expect(page.get_by_text("answered in")).to_be_visible()
 
 
 @visiting
 def test_garbage_in_the_address_is_harmless(visit, card):
     page = visit({feature["name"]: "<img src=x onerror=alert(1)>" for feature in card["features"]} | {"x": "nan"})
-    predict(page)
+    answered(page)
     assert shown_class(page) in card["classes"]
+
+
+@visiting
+def test_copied_curl_command_gives_what_the_page_shows(visit, target):
+    page = visit()
+    answered(page)
+    page.get_by_text("Copy as curl").click()
+    command = page.get_by_test_id("stCode").inner_text()
+    assert f"{target.base_url}/explain" in command
+    trust = ["--cacert", target.ca_cert] if target.ca_cert else ["-k"]
+    words = [*shlex.split(command.replace("\\\n", " ")), "-fsS", "--noproxy", "*", *trust]
+    answer = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
+    assert answer["class_name"] == shown_class(page)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
 @visiting
-def test_follows_the_visitors_theme(visit, card, size, scheme, dark):
+def test_every_page_in_both_themes(visit, card, size, scheme, dark):
     page = visit(size=size, color_scheme=scheme)
-    predict(page)
-    assert (luminance(page) < 0.2) == dark
+    answered(page)
     label = page.get_by_test_id("stVegaLiteChart").locator("svg text").first
     colour = label.evaluate("node => getComputedStyle(node).fill")
     assert sum(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")) > 380 or not dark
+    headings = {
+        "Batch": "Score a table",
+        "Model": f"{card['model_name'].capitalize()} model",
+        "Status": "Status",
+        "Predict": card["model_name"].capitalize(),
+    }
+    for name, heading in headings.items():
+        if size == "phone":
+            page.get_by_test_id("stExpandSidebarButton").click()
+        page.get_by_role("link", name=name, exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+        settle(page)
+        if size == "phone":
+            page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+        assert (luminance(page) < 0.2) == dark
+        assert "Streamlit" not in page.title()
+        assert "svg" in (page.locator("link[rel~=icon]").first.get_attribute("href") or "")
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+        assert page.get_by_test_id("stException").count() == 0
+        for picture in page.get_by_test_id("stVegaLiteChart").all():
+            assert picture.get_attribute("aria-label")
+
+
+@pytest.mark.parametrize("path", ["batch", "model-card", "status"])
+@visiting
+def test_pages_have_addresses_of_their_own(visit, path):
+    page = visit(path=path)
+    assert page.url.endswith(path)
+    assert page.get_by_role("heading", level=1).count() == 1
+
+
+@visiting
+def test_200000_rows_are_uploaded_scored_and_downloaded(visit, card, http, target, tmp_path):
+    random = numpy.random.default_rng(0)
+    names = [feature["name"] for feature in card["features"]]
+    columns = [random.uniform(feature["minimum"], feature["maximum"], ROWS).round(2) for feature in card["features"]]
+    file = tmp_path / "rows.csv"
+    lines = (",".join(map(repr, row)) for row in zip(*(column.tolist() for column in columns), strict=True))
+    file.write_text("\n".join([",".join(names), *lines, ""]))
+    page = visit(path="batch", accept_downloads=True)
+    page.locator("input[type=file]").set_input_files(file)
+    page.get_by_role("button", name=f"Score {ROWS:,} rows").click(timeout=60_000)
+    page.get_by_role("button", name="Score another table").wait_for(timeout=120_000)
+    expect(page.get_by_test_id("stMetric").first).to_contain_text(f"{ROWS:,}")
+    # The browser lives: it answers, and goes to another page of the table at once.
+    began = time.monotonic()
+    page.get_by_role("button", name="Page 2", exact=True).click()
+    settle(page)
+    assert time.monotonic() - began < 5
+    with page.expect_download(timeout=60_000) as download:
+        page.get_by_role("button", name="Download CSV").click()
+    download.value.save_as(tmp_path / "scored.csv")
+    with (tmp_path / "scored.csv").open(newline="") as scored:
+        rows = list(csv.DictReader(scored))
+    assert len(rows) == ROWS
+    asked = [0, 9_999, 10_000, ROWS - 1]
+    given = [{name: float(rows[index][name]) for name in names} for index in asked]
+    answer = http.post(f"{target.base_url}/predict", json={"instances": given}, timeout=10).json()
+    assert [rows[index]["class_name"] for index in asked] == answer["class_names"]
+    assert [given[0][name] for name in names] == [column[0] for column in columns]
 
 
 def test_another_key_is_refused(playwright, target):

@@ -1,17 +1,27 @@
 """A little API on the loopback that answers what a test tells it to."""
 
 import contextlib
+import io
 import json
+import os
 import socket
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+import requests
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from tests.stacks import free_ports
 
 UI = Path(__file__).resolve().parents[3] / "streamlit_app"
 # As `streamlit run` does it: the UI's modules import each other by their bare names.
@@ -66,7 +76,7 @@ class FakeApi:
         return f"http://127.0.0.1:{self.port}"
 
     def predictions(self) -> list[Any]:
-        return [request.body for request in self.requests if request.path == "/predict"]
+        return [request.body for request in self.requests if request.path in ("/predict", "/explain")]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -95,13 +105,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        request = Request(self.command, self.path, dict(self.headers), json.loads(raw or b"null"), self.client_address)
+        body = raw if "arrow" in self.headers.get("Content-Type", "") else json.loads(raw or b"null")
+        request = Request(self.command, self.path, dict(self.headers), body, self.client_address)
         self.api.requests.append(request)
         reply = self.api.replies.get(self.path)
         if reply:
             reply(self)
         elif self.path == "/model":
             self.send_json(200, self.api.card)
+        elif self.path == "/ready":
+            self.send_json(200, {"status": "ready", "model_version": self.api.card["model_version"]})
+        elif isinstance(request.body, bytes):
+            self.send_bytes(200, self.scored(request.body), self.headers["Content-Type"])
         else:
             self.send_json(200, self.prediction(request.body))
 
@@ -109,6 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         names = [feature["name"] for feature in self.api.card["features"]]
         classes = self.api.card["classes"]
         assert list(row) == names
+        explained = self.path == "/explain"
         chosen = int(abs(row[names[0]])) % len(classes)
         shares = [0.1 / max(1, len(classes) - 1)] * len(classes)
         shares[chosen] = 0.9
@@ -118,7 +134,20 @@ class Handler(BaseHTTPRequestHandler):
             "probabilities": dict(zip(classes, shares, strict=True)),
             "model_version": self.api.card["model_version"],
             "request_id": self.headers["X-Request-ID"],
-        }
+        } | ({"contributions": {name: dict.fromkeys(names, 0.5) for name in classes}} if explained else {})
+
+    def scored(self, stream: bytes) -> bytes:
+        """Every row gets the first class."""
+        table = pa.ipc.open_stream(stream).read_all()
+        classes, rows = self.api.card["classes"], table.num_rows
+        table = table.append_column("prediction", pa.array([0] * rows, pa.int64()))
+        table = table.append_column("class_name", pa.array([classes[0]] * rows, pa.string()))
+        for index, name in enumerate(classes):
+            table = table.append_column(f"probability_{name}", pa.array([0.6 if index == 0 else 0.2] * rows))
+        sink = io.BytesIO()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return sink.getvalue()
 
     def send_json(self, status: int, body: Any, content_type: str = "application/json") -> None:
         self.send_bytes(status, json.dumps(body).encode(), content_type)
@@ -183,3 +212,81 @@ def running() -> Iterator[Running]:
 @pytest.fixture
 def api(running: Running) -> FakeApi:
     return running.api
+
+
+Opener = Callable[..., AppTest]
+
+
+@pytest.fixture
+def open_page(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
+    """Opens a page as a new visitor with the given query; `base_url` names another API than the little one."""
+    import service
+
+    st.cache_data.clear()
+
+    def open_page(page: str = "predict", base_url: str = "", **query: str) -> AppTest:
+        monkeypatch.setenv("API_BASE_URL", base_url or api.url)
+        at = AppTest.from_file(UI / "streamlit_app.py", default_timeout=30)
+        for name, value in query.items():
+            at.query_params[name] = value
+        if page != "predict":
+            # The entry names the pages; only then one of them can be gone to.
+            at.run()
+            at.switch_page(f"{page}_page.py")
+        return at.run()
+
+    yield open_page
+    service.client().close()
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+@contextlib.contextmanager
+def _serve(store: Path, log: Path) -> Iterator[str]:
+    (port,) = free_ports(1)
+    env = {**os.environ, "MODEL_STORE": str(store), "API_PORT": str(port), "WEB_CONCURRENCY": "1"}
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "gunicorn", "-c", "flask_app/gunicorn.conf.py", "flask_app.wsgi:app"]
+        process = subprocess.Popen(command, cwd=UI.parent, env=env, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        for _ in range(300):
+            with contextlib.suppress(requests.ConnectionError):
+                if requests.get(f"http://127.0.0.1:{port}/ready", timeout=5).ok:
+                    break
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def real_api(trained_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the API itself, with a small model of Iris."""
+    with _serve(trained_store, tmp_path_factory.mktemp("api") / "log") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def digits_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API with a model of another kind: 64 whole numbers without units, ten classes."""
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    from model_training.data_loader import Column, Dataset
+    from model_training.model import IrisModel
+    from model_training.store import ArtifactStore
+    from model_training.train import train_version
+
+    bunch, folder = load_digits(), tmp_path_factory.mktemp("digits")
+    data = Dataset(
+        name="digits",
+        columns=tuple(Column(name, None, "integer") for name in bunch.feature_names),
+        classes=tuple(f"digit {number}" for number in range(10)),
+        X=np.asarray(bunch.data, dtype=np.float64),
+        y=np.asarray(bunch.target, dtype=np.int64),
+    )
+    train_version(data, lambda: IrisModel(n_estimators=3), ArtifactStore(folder / "store"), test_size=0.2, seed=42)
+    with _serve(folder / "store", folder / "log") as url:
+        yield url

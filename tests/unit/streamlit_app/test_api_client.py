@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 import api_client
-from api_client import (
+from api_client import ApiClient
+from api_errors import (
     ApiAway,
-    ApiClient,
     ApiError,
     ApiKeyRefused,
     ApiNotReady,
@@ -153,6 +153,33 @@ def test_card_without_features_is_unexpected(client, api):
     api.card = api.card | {"features": []}
     with pytest.raises(ApiUnexpected, match="does not understand"):
         client.model_card()
+
+
+def test_explanation(client, api):
+    prediction = client.explain(ROW)
+    assert api.requests[0].path == prediction.path == "/explain"
+    assert prediction.contributions is not None
+    assert prediction.contributions["barolo"] == {"alcohol": 0.5, "ash": 0.5, "bottles": 0.5}
+
+
+def test_an_api_without_reasons_still_predicts(client, api):
+    api.replies["/explain"] = problem(404, "There is nothing at this address.")
+    prediction = client.explain(ROW)
+    assert (prediction.path, prediction.contributions, prediction.class_name) == ("/predict", None, "barolo")
+
+
+def test_last_calls_are_remembered(client, api, running):
+    client.predict(ROW)
+    assert client.ready().model_version == api.card["model_version"]
+    running.stop()
+    with pytest.raises(ApiAway):
+        client.model_card()
+    assert [(call.request, call.status) for call in client.calls] == [
+        ("POST /predict", 200),
+        ("GET /ready", 200),
+        ("GET /model", 0),
+    ]
+    assert all(0 < call.seconds < 5 for call in client.calls)
 
 
 def test_nobody_listens(client, running):

@@ -1,0 +1,214 @@
+"""The model's card, for people."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeGuard
+
+import pandas as pd
+import streamlit as st
+
+import service
+from api_errors import ApiError
+from card import ModelCard
+from charts import confusion_chart, confusion_words, share_chart, share_words
+from text import escape, humanise, label, number, plural, shorten
+
+TITLE = "Model"
+MOST_EXPLAINED_ROWS = 10
+# Enough to compare by eye; the card for download has all of it.
+LONGEST_DIGEST = 16
+METRICS = {"macro_f1": "Macro F1", "roc_auc": "ROC AUC"}
+SIGNATURES = {
+    "verified": "Verified: one of the keys that the service trusts signed it",
+    "not checked": "Not checked: the service has no key to check it with",
+}
+
+
+def show() -> None:
+    """Draw the page."""
+    card = service.card_or_stop(TITLE)
+    name = humanise(card.model_name)
+    st.set_page_config(page_title=f"{name}: model")
+    st.title(f"{escape(name)} model", anchor=False)
+    service.tell_of_new_model(card.model_version)
+    _facts(card)
+    metrics = _mapping(card.told.get("metrics"))
+    _metrics(metrics)
+    left, right = st.columns(2, gap="large")
+    with left:
+        _confusion(card, metrics)
+    with right:
+        _importance(card)
+    _features(card)
+    _details(card)
+    _versions(card)
+    st.download_button(
+        "Download the card",
+        json.dumps(card.told, indent=2),
+        file_name=f"{card.model_name}-card.json",
+        mime="application/json",
+        on_click="ignore",
+        icon=":material/download:",
+    )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _facts(card: ModelCard) -> None:
+    data = _mapping(card.told.get("data"))
+    facts = {"Version": card.model_version, "Trained": _when(card.told.get("trained_at"))}
+    if data:
+        facts["Trained from"] = _source(data)
+        facts["Digest of the data"] = shorten(str(data.get("sha256") or "not told"), LONGEST_DIGEST)
+    facts["Code (git commit)"] = shorten(str(card.told.get("git_commit") or "not told"), LONGEST_DIGEST)
+    facts["Signature"] = _signature(card)
+    st.table({escape(name): escape(value) for name, value in facts.items()}, border="horizontal")
+
+
+def _when(told: Any) -> str:
+    try:
+        return f"{datetime.fromisoformat(str(told)):%d %B %Y, %H:%M %Z}".lstrip("0")
+    except ValueError:
+        return "not told"
+
+
+def _source(data: Mapping[str, Any]) -> str:
+    text = str(data.get("name") or "a table without a name")
+    if isinstance(data.get("rows"), int):
+        text += f", {plural(data['rows'], 'row')}"
+    if isinstance(data.get("train_rows"), int) and isinstance(data.get("test_rows"), int):
+        text += f": {data['train_rows']:,} to train, {data['test_rows']:,} held out"
+    return text
+
+
+def _signature(card: ModelCard) -> str:
+    told = card.told.get("signature")
+    if not isinstance(told, str) or not told:
+        try:
+            told = service.client().ready().signature
+        except ApiError:
+            told = ""
+    return SIGNATURES.get(told, told) or "Not told"
+
+
+def _metrics(metrics: Mapping[str, Any]) -> None:
+    shown = {
+        METRICS.get(name, humanise(name)): f"{value:.1%}" if 0 <= value <= 1 and "loss" not in name else f"{value:.3f}"
+        for name, value in metrics.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    folds = _mapping(metrics.get("cross_validation"))
+    if isinstance(folds.get("accuracy_mean"), float):
+        spread = f" ± {folds['accuracy_std']:.1%}" if isinstance(folds.get("accuracy_std"), float) else ""
+        shown[f"Accuracy over {folds.get('folds', 'several')} folds"] = f"{folds['accuracy_mean']:.1%}{spread}"
+    if not shown:
+        return
+    st.subheader("How good it is", anchor=False)
+    service.metrics(shown)
+    st.caption("Measured on rows that it was not trained on.")
+
+
+def _confusion(card: ModelCard, metrics: Mapping[str, Any]) -> None:
+    matrix = metrics.get("confusion_matrix")
+    size = len(card.classes)
+    if not _is_matrix(matrix, size):
+        return
+    st.subheader("Where it errs", anchor=False)
+    words = confusion_words(matrix, card.classes)
+    st.altair_chart(confusion_chart(matrix, card.classes, service.theme()), alt=words, key="confusion")
+    st.caption(escape(shorten(words, 400)))
+
+
+def _is_matrix(matrix: Any, size: int) -> TypeGuard[list[list[int]]]:
+    return (
+        isinstance(matrix, list)
+        and len(matrix) == size
+        and all(isinstance(line, list) and len(line) == size for line in matrix)
+        and all(isinstance(count, int) for line in matrix for count in line)
+    )
+
+
+def _importance(card: ModelCard) -> None:
+    told = {
+        str(name): float(value)
+        for name, value in _mapping(card.told.get("feature_importance")).items()
+        if isinstance(value, int | float)
+    }
+    note = "Share of what the model's trees gain by each feature, from its card."
+    if not told:
+        told, rows = _explained(card.model_version, card)
+        note = (
+            f"Not in the card, so computed here: the mean size of each feature's contribution to the predicted class, "
+            f"over {plural(rows, 'golden row')}."
+        )
+    total = sum(told.values())
+    if not total:
+        return
+    names = {feature.name: label(feature) for feature in card.features}
+    shares = {names.get(name, name).replace("\\", ""): value / total for name, value in told.items()}
+    st.subheader("What it looks at", anchor=False)
+    chart = share_chart(shares, service.theme(), ("Feature", "Share"))
+    st.altair_chart(chart, alt=share_words("Feature importance", shares), key="importance")
+    st.caption(note)
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _explained(_version: str, _card: ModelCard) -> tuple[dict[str, float], int]:
+    sums: dict[str, float] = {}
+    rows = _card.golden_rows[:MOST_EXPLAINED_ROWS]
+    try:
+        for values in rows:
+            row = {
+                feature.name: round(value) if feature.integer else value
+                for feature, value in zip(_card.features, values, strict=True)
+            }
+            answer = service.client().explain(row)
+            parts = (answer.contributions or {}).get(answer.class_name, {})
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + abs(value)
+    except ApiError:
+        return {}, 0
+    return {name: value / len(rows) for name, value in sums.items()}, len(rows)
+
+
+def _features(card: ModelCard) -> None:
+    with st.expander(f"{plural(len(card.features), 'feature')}, with what was seen in training"):
+        rows = [
+            {
+                "Feature": feature.name,
+                "Unit": feature.unit,
+                "Minimum": feature.minimum,
+                "Median": feature.median,
+                "Maximum": feature.maximum,
+            }
+            for feature in card.features
+        ]
+        st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The model's features")
+
+
+def _details(card: ModelCard) -> None:
+    for title, name in (("Hyperparameters", "hyperparameters"), ("Package versions", "packages")):
+        told = _mapping(card.told.get(name))
+        if told:
+            with st.expander(title):
+                rows = {escape(str(key)): escape(_shown(value)) for key, value in told.items()}
+                st.table(rows, border="horizontal")
+
+
+def _shown(value: Any) -> str:
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _versions(card: ModelCard) -> None:
+    """The store's versions, where the API tells them."""
+    told = card.told.get("versions")
+    if isinstance(told, list) and told:
+        with st.expander(plural(len(told), "version") + " in the store"):
+            st.dataframe(pd.DataFrame({"Version": [str(item) for item in told]}), hide_index=True)
+
+
+if __name__ == "__main__":
+    show()

@@ -1,0 +1,76 @@
+"""Pictures of every page for the README: make screenshots. A real browser walks the system as `make run` starts it."""
+
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.stacks import ROOT, ProcessStack
+from tests.system.test_browser import PATIENCE_MS, SIZES, answered, launch, settle, spki_pin
+
+FOLDER = ROOT / "docs" / "screenshots"
+THEMES = ("light", "dark")
+ROWS = 1_000
+
+
+def main() -> None:
+    """Write docs/screenshots/PAGE-SIZE-THEME.png."""
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, ProcessStack(Path(folder)) as stack, sync_playwright() as playwright:
+        browser = launch(playwright, f"--ignore-certificate-errors-spki-list={spki_pin(stack.base_url, stack.ca_cert)}")
+        for size, (width, height) in SIZES.items():
+            for theme in THEMES:
+                context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+                page = context.new_page()
+                page.set_default_timeout(PATIENCE_MS)
+                walk(page, stack.base_url, Path(folder), f"{size}-{theme}")
+                context.close()
+        browser.close()
+
+
+def walk(page: Page, base_url: str, folder: Path, suffix: str) -> None:
+    """Visit each page and take its picture."""
+    page.goto(f"{base_url}/?petal_length=1.4&petal_width=0.3&sepal_length=5.1&sepal_width=4.5")
+    answered(page)
+    take(page, f"predict-{suffix}")
+    page.goto(f"{base_url}/batch")
+    settle(page)
+    page.locator("input[type=file]").set_input_files(table(folder))
+    page.get_by_role("button", name=f"Score {ROWS:,} rows").click()
+    page.get_by_role("button", name="Score another table").wait_for()
+    take(page, f"batch-{suffix}")
+    for path in ("model-card", "status"):
+        page.goto(f"{base_url}/{path}")
+        settle(page)
+        take(page, f"{path}-{suffix}")
+
+
+def table(folder: Path) -> Path:
+    """Rows across the irises' ranges, many of them between two species, one with a slip of the pen."""
+    lines = ["id,sepal_length,sepal_width,petal_length,petal_width"]
+    for number in range(ROWS):
+        share, other = number * 37 % ROWS / ROWS, number * 617 % ROWS / ROWS
+        cell = "4,9" if number == 3 else f"{1.1 + 5.8 * share:.1f}"
+        lines.append(f'{number},{4.5 + 3 * share:.1f},{2.2 + number % 20 / 10:.1f},"{cell}",{0.1 + 2.4 * other:.1f}')
+    file = folder / "flowers.csv"
+    file.write_text("\n".join([*lines, ""]))
+    return file
+
+
+def take(page: Page, name: str) -> None:
+    """The whole page as one picture, once it stands still."""
+    settle(page)
+    size = page.viewport_size
+    assert size
+    block = page.get_by_test_id("stMainBlockContainer")
+    page.wait_for_timeout(1500)
+    page.set_viewport_size(
+        {"width": size["width"], "height": max(600, block.evaluate("node => node.scrollHeight") + 40)}
+    )
+    page.wait_for_timeout(1000)
+    page.screenshot(path=FOLDER / f"{name}.png")
+    page.set_viewport_size(size)
+
+
+if __name__ == "__main__":
+    main()

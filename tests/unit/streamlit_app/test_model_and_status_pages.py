@@ -1,0 +1,97 @@
+"""The card for people, and the service's state, driven by Streamlit's AppTest."""
+
+import pytest
+import requests
+from streamlit.testing.v1 import AppTest
+
+
+def words(at: AppTest) -> str:
+    """All that the page says, tables and figures included."""
+    assert not at.exception
+    parts = [*at.title, *at.caption, *at.error, *at.success, *at.info, *at.subheader]
+    cells = [str(cell) for table in at.table for cell in table.value.to_numpy().ravel()]
+    shown = [f"{metric.label} {metric.value}" for metric in at.metric]
+    return "\n".join([*(part.value for part in parts), *cells, *shown]).replace("\\", "")
+
+
+def alts(at: AppTest) -> str:
+    return "\n".join(chart.proto.alt for chart in at.get("vega_lite_chart"))
+
+
+def test_model_page_says_what_the_card_says(open_page, real_api):
+    card = requests.get(f"{real_api}/model", timeout=5).json()
+    said = words(at := open_page("model", real_api))
+    assert card["model_version"] in said
+    assert "iris, 150 rows: 120 to train, 30 held out" in said
+    assert f"Accuracy {card['metrics']['accuracy']:.1%}" in said
+    assert "Not checked: the service has no key" in said
+    assert "from its card" in said
+    assert "rows right" in alts(at)
+    assert "Feature importance: Petal" in alts(at)
+    assert card["packages"]["xgboost"] in said
+    assert str(card["hyperparameters"]["max_depth"]) in said
+
+
+def test_model_page_of_another_kind(open_page, digits_api):
+    at = open_page("model", digits_api)
+    assert "Digits model" in words(at)
+    assert "others" in alts(at)
+
+
+def test_a_card_that_tells_little_is_shown_all_the_same(open_page, api):
+    at = open_page("model")
+    said = words(at)
+    assert "Wine quality model" in said
+    assert "not told" in said and "Not told" in said
+    assert not at.metric
+
+
+def test_importance_is_computed_and_says_so_where_the_card_has_none(open_page, api):
+    row = {"features": [12.5, 2.0, 6], "probabilities": [0.9, 0.05, 0.05]}
+    api.card = api.card | {"golden_rows": [row], "versions": ["one", "two"]}
+    at = open_page("model")
+    assert "Not in the card, so computed here" in words(at)
+    assert "over 1 golden row." in words(at)
+    assert "Alcohol (% vol) 33.3%" in alts(at)
+    assert any(expander.label == "2 versions in the store" for expander in at.expander)
+
+
+@pytest.mark.parametrize("odd", [None, 3, [], {"confusion_matrix": [[1, 2], 3], "accuracy": "good"}])
+def test_odd_cards_break_nothing(open_page, api, odd):
+    api.card = api.card | dict.fromkeys(("metrics", "data", "hyperparameters", "feature_importance", "trained_at"), odd)
+    assert "Wine quality model" in words(open_page("model"))
+
+
+def test_status_of_a_ready_service(open_page, real_api):
+    version = requests.get(f"{real_api}/model", timeout=5).json()["model_version"]
+    at = open_page("status", real_api)
+    assert "is ready" in words(at)
+    assert version in words(at)
+    assert "Median" in words(at)
+    links = {link.proto.url for link in at.get("link_button")}
+    assert links == {f"{real_api}/docs", f"{real_api}/openapi.json"}
+    assert requests.get(f"{real_api}/docs", timeout=5).ok
+
+
+def test_status_of_one_without_a_model(open_page, api):
+    api.replies["/ready"] = lambda handler: handler.send_problem(503, "No model has been trained yet.")
+    said = words(open_page("status"))
+    assert "not ready: No model has been trained yet." in said
+    assert "Asked again every 10 seconds" in said
+
+
+@pytest.mark.parametrize("page", ["model", "status"])
+def test_api_away(open_page, running, page):
+    running.stop()
+    said = words(open_page(page))
+    assert "does not answer" in said
+    assert "try again in a few seconds" in said
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"), [(413, "more than the prediction service takes"), (422, "It cannot be said.")]
+)
+@pytest.mark.parametrize(("page", "path"), [("model", "/model"), ("status", "/ready")])
+def test_other_refusals_are_sentences(open_page, api, page, path, status, sentence):
+    api.replies[path] = lambda handler: handler.send_problem(status, "It cannot be said.")
+    assert sentence in words(open_page(page))
