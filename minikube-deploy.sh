@@ -3,7 +3,7 @@
 #        ./minikube-deploy.sh --delete   remove the stack and its images; Minikube itself keeps running
 #        ./minikube-deploy.sh --help     this text
 #
-# Starts Minikube if need be, builds the three images inside it, makes the certificates, applies k8s/, waits until
+# Starts Minikube if need be, builds the three images inside it, makes the certificates, applies k8s/overlays/minikube, waits until
 # everything is ready, and asks for one prediction through Nginx. Nothing but the named Minikube cluster is touched.
 #
 #   MINIKUBE_PROFILE   which Minikube cluster (minikube)
@@ -153,23 +153,19 @@ make_secrets() {
   fi
 }
 
-# write_overlay: k8s/ with the tags just built, and with annotations that make pods start anew when the configuration
-# or the certificate changes, which Kubernetes alone does not do.
+# write_overlay: k8s/overlays/minikube with the tags just built, and with an annotation that makes Nginx start anew when
+# the certificate changes: by itself it takes up to a minute or two to see it.
 write_overlay() {
   mkdir -p "$OVERLAY"
   cat >"$OVERLAY/kustomization.yaml" <<EOF
 # Written by minikube-deploy.sh.
 resources:
-  - ../../k8s
+  - ../../k8s/overlays/minikube
 images:
   - {name: flask-api, newTag: $flask_api_tag}
   - {name: streamlit-ui, newTag: $streamlit_ui_tag}
   - {name: nginx-server, newTag: $nginx_server_tag}
 patches:
-  - target: {kind: Deployment}
-    patch: |-
-      {kind: Deployment, apiVersion: apps/v1, metadata: {name: all}, spec: {template: {metadata: {annotations: {
-        checksum/config: $(digest <k8s/configmap.yaml)}}}}}
   - target: {kind: Deployment, name: nginx-server}
     patch: |-
       {kind: Deployment, apiVersion: apps/v1, metadata: {name: all}, spec: {template: {metadata: {annotations: {
@@ -242,10 +238,10 @@ deploy() {
   build_image flask-api "$flask_api_tag"
   build_image streamlit-ui "$streamlit_ui_tag"
   build_image nginx-server "$nginx_server_tag"
-  kube apply -f k8s/namespace.yaml || fail "the cluster does not answer; try: minikube -p $PROFILE update-context"
+  kube apply -f k8s/base/namespace.yaml || fail "the cluster does not answer; try: minikube -p $PROFILE update-context"
   make_secrets
   write_overlay
-  say "applying k8s/"
+  say "applying k8s/overlays/minikube"
   kube apply -k "$OVERLAY" || fail "the manifests were not accepted; the reason stands above"
   for part in $PARTS; do
     say "waiting for $part"

@@ -19,6 +19,11 @@ elif ! [ -r "$CERT_DIR/tls.crt" ] || ! [ -r "$CERT_DIR/tls.key" ]; then
     exit 1
 fi
 
+# Left by a container that was killed, in a volume that outlives it.
+RUN_DIR=${RUN_DIR:-/tmp/nginx}
+rm -f "$RUN_DIR/shadow.sock" "$RUN_DIR/draining" "$RUN_DIR/canary-off" "$RUN_DIR/canary-percent"
+
 config=$(sh "$here/render.sh")
+sh "$here/watch-certs.sh" &
 # -e: or Nginx opens its built-in log path first, which a read-only root refuses.
 exec nginx -e stderr -c "$config" -g 'daemon off;'

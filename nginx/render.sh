@@ -11,10 +11,21 @@
 # | API_UPSTREAM      | flask-api:5000     | host:port of the API                                               |
 # | UI_UPSTREAM       | streamlit-ui:8501  | host:port of Streamlit                                             |
 # | UPSTREAM_RESOLVE  | off                | on: follow the names' addresses while running (Compose);           |
-# |                   |                    | off: look them up once at start (processes, a Kubernetes Service)  |
+# |                   |                    | off: look them up once at start (processes, a Kubernetes Service). |
+# |                   |                    | Before Nginx 1.27.3, on: visitors are spread over the replicas of  |
+# |                   |                    | the UI that ran at start; later ones serve after a restart         |
+# | CANARY_PERCENT    | 0                  | of a hundred predictions, so many go to CANARY_UPSTREAM             |
+# | CANARY_UPSTREAM   | flask-api-canary:5000 | host:port of the challenger that answers them                    |
+# | SHADOW_UPSTREAM   |                    | host:port of a challenger that gets a copy of each prediction's    |
+# |                   |                    | request, and whose answer nobody gets                              |
+# | EDGE_PORT         |                    | one more port, plain HTTP, for an edge that ends TLS before it     |
+# | TRUSTED_PROXIES   |                    | networks (CIDR, separated by spaces) whose X-Forwarded-For is      |
+# |                   |                    | believed                                                           |
 # | CERT_DIR          | /certs             | folder with tls.crt and tls.key                                    |
 # | MAX_BODY_BYTES    | 4194304            | largest request body, but for files; must equal the API's          |
 # | MAX_FILE_BYTES    | 1073741824         | largest CSV, Arrow or Parquet file; must equal the API's           |
+# | STREAMLIT_SERVER_MAX_UPLOAD_SIZE | 65  | largest upload to a page of the UI, in MB; must equal Streamlit's  |
+# | STREAMLIT_SERVER_ALLOWED_HOSTS | *     | names that the UI is opened by, as for Streamlit, or * for any     |
 # | RATE_LIMIT        |                    | requests a second to the API; for each API key if API_KEYS or      |
 # |                   |                    | API_KEYS_FILE is set as well, else for each address                |
 # | RATE_BURST        | value of RATE_LIMIT | requests above that rate that are let through at once             |
@@ -71,9 +82,16 @@ PUBLIC_HTTPS_PORT=${PUBLIC_HTTPS_PORT:-$HTTPS_PORT}
 API_UPSTREAM=${API_UPSTREAM:-flask-api:5000}
 UI_UPSTREAM=${UI_UPSTREAM:-streamlit-ui:8501}
 UPSTREAM_RESOLVE=${UPSTREAM_RESOLVE:-off}
+CANARY_PERCENT=${CANARY_PERCENT:-0}
+CANARY_UPSTREAM=${CANARY_UPSTREAM:-flask-api-canary:5000}
+SHADOW_UPSTREAM=${SHADOW_UPSTREAM:-}
+EDGE_PORT=${EDGE_PORT:-}
+TRUSTED_PROXIES=${TRUSTED_PROXIES:-}
 CERT_DIR=${CERT_DIR:-/certs}
 MAX_BODY_BYTES=${MAX_BODY_BYTES:-4194304}
 MAX_FILE_BYTES=${MAX_FILE_BYTES:-1073741824}
+STREAMLIT_SERVER_MAX_UPLOAD_SIZE=${STREAMLIT_SERVER_MAX_UPLOAD_SIZE:-65}
+STREAMLIT_SERVER_ALLOWED_HOSTS=${STREAMLIT_SERVER_ALLOWED_HOSTS:-*}
 RATE_LIMIT=${RATE_LIMIT:-}
 RATE_BURST=${RATE_BURST:-$RATE_LIMIT}
 CONNECTION_LIMIT=${CONNECTION_LIMIT:-}
@@ -92,8 +110,48 @@ port PUBLIC_HTTPS_PORT "$PUBLIC_HTTPS_PORT"
 [ "$HTTPS_PORT" != "$HTTP_PORT" ] || fail "HTTPS_PORT and HTTP_PORT are both $HTTP_PORT, but must differ."
 upstream API_UPSTREAM "$API_UPSTREAM"
 upstream UI_UPSTREAM "$UI_UPSTREAM"
+upstream CANARY_UPSTREAM "$CANARY_UPSTREAM"
+case $CANARY_PERCENT in
+    0 | [1-9] | [1-9][0-9] | 100) ;;
+    *) fail "CANARY_PERCENT is '$CANARY_PERCENT', but must be a whole number from 0 to 100." ;;
+esac
+when_canary=no drawn_track=champion
+# shellcheck disable=SC2016 # a variable of Nginx
+[ "$CANARY_PERCENT" = 0 ] || when_canary=yes drawn_track='$drawn_track$canary_off'
+when_shadow=no
+[ -z "$SHADOW_UPSTREAM" ] || { upstream SHADOW_UPSTREAM "$SHADOW_UPSTREAM" && when_shadow=yes; }
+when_edge=no
+if [ -n "$EDGE_PORT" ]; then
+    port EDGE_PORT "$EDGE_PORT"
+    [ "$EDGE_PORT" != "$HTTPS_PORT" ] && [ "$EDGE_PORT" != "$HTTP_PORT" ] ||
+        fail "EDGE_PORT is $EDGE_PORT, but must differ from HTTPS_PORT and HTTP_PORT."
+    when_edge=yes
+fi
+when_trusted=no trusted=''
+case $TRUSTED_PROXIES in
+    '') ;;
+    *[!0-9A-Fa-f.:/\ ]*) fail "TRUSTED_PROXIES is '$TRUSTED_PROXIES', but must be networks such as 10.0.0.0/8, separated by spaces." ;;
+    *)
+        when_trusted=yes
+        for network in $TRUSTED_PROXIES; do trusted="$trusted set_real_ip_from $network;"; done
+        ;;
+esac
 count MAX_BODY_BYTES "$MAX_BODY_BYTES"
 count MAX_FILE_BYTES "$MAX_FILE_BYTES"
+count STREAMLIT_SERVER_MAX_UPLOAD_SIZE "$STREAMLIT_SERVER_MAX_UPLOAD_SIZE"
+upload_bytes=$((STREAMLIT_SERVER_MAX_UPLOAD_SIZE * 1048576))
+when_ui_hosts=yes ui_hosts=''
+# A name may be *.example.com, which must not become the files of a folder.
+set -f
+for name in $STREAMLIT_SERVER_ALLOWED_HOSTS; do
+    case $name in
+        '*') when_ui_hosts=no ;;
+        *[!A-Za-z0-9.:*_-]*) fail "STREAMLIT_SERVER_ALLOWED_HOSTS has '$name', but must be names such as localhost, 192.0.2.1 or *.example.com." ;;
+        *:*) ui_hosts="$ui_hosts [$name] '';" ;;
+        *) ui_hosts="$ui_hosts $name '';" ;;
+    esac
+done
+set +f
 when_rate=no when_keys=no when_connections=no burst=''
 if [ -n "$RATE_LIMIT" ]; then
     count RATE_LIMIT "$RATE_LIMIT"
@@ -139,8 +197,10 @@ if newer 1 25 1; then
     listen_http2='' when_http2_on=yes
 fi
 
+when_ui_group=yes when_ui_addresses=no ui_servers=''
 when_group=yes when_resolve=no when_zone=no resolve='' nameservers=''
 api_target=flask_api api_second=flask_api_second ui_target=streamlit_ui
+canary_target=flask_api_canary shadow_target=flask_api_shadow
 # Keepalive to the upstream wants an empty Connection header.
 idle_connection=''
 case $UPSTREAM_RESOLVE in
@@ -155,18 +215,33 @@ case $UPSTREAM_RESOLVE in
         if newer 1 27 3; then
             when_zone=yes resolve=' resolve'
         else
-            when_group=no api_target=$API_UPSTREAM api_second=$API_UPSTREAM ui_target=$UI_UPSTREAM idle_connection=close
+            when_group=no api_target=$API_UPSTREAM api_second=$API_UPSTREAM idle_connection=close
+            canary_target=$CANARY_UPSTREAM shadow_target=$SHADOW_UPSTREAM
+            # Resolved for each request, a session would meet another replica with every upload.
+            for address in $(getent ahostsv4 "${UI_UPSTREAM%:*}" 2>/dev/null | awk '{ print $1 }' | sort -u); do
+                ui_servers="$ui_servers server $address:${UI_UPSTREAM##*:};" when_ui_addresses=yes
+            done
+            [ -n "$ui_servers" ] || { when_ui_group=no && ui_target=$UI_UPSTREAM; }
         fi
         ;;
     *) fail "UPSTREAM_RESOLVE is '$UPSTREAM_RESOLVE', but must be on or off." ;;
 esac
 
-when_static=no tries=2
-[ "$UPSTREAM_RESOLVE" = on ] || when_static=yes tries=4
+[ -n "$ui_servers" ] || ui_servers="server $UI_UPSTREAM$resolve;"
+when_ui_named=yes
+[ $when_ui_addresses = no ] || when_ui_named=no
+
+when_static=no
+[ "$UPSTREAM_RESOLVE" = on ] || when_static=yes
 
 when_min_keepalive=no
 if newer 1 27 4; then
     when_min_keepalive=yes
+fi
+
+when_keepalive_time=no
+if newer 1 19 10; then
+    when_keepalive_time=yes
 fi
 
 when_root=no run_user=''
@@ -191,12 +266,22 @@ when() { # sed command that keeps or drops the lines of mark $1
     fi
 }
 sed "$(
+    # These first: a line may have one of them and one of those below.
+    when CANARY $when_canary
+    when SHADOW $when_shadow
     when ROOT $when_root
     when RESOLVE $when_resolve
     when GROUP $when_group
     when ZONE $when_zone
+    when UI_GROUP $when_ui_group
+    when UI_ADDRESSES $when_ui_addresses
+    when UI_NAMED $when_ui_named
+    when UI_HOSTS $when_ui_hosts
     when HTTP2_ON $when_http2_on
     when STATIC $when_static
+    when KEEPALIVE_TIME $when_keepalive_time
+    when EDGE $when_edge
+    when TRUSTED $when_trusted
     when MIN_KEEPALIVE $when_min_keepalive
     when RATE $when_rate
     when KEYS $when_keys
@@ -207,8 +292,8 @@ sed "$(
     value NGINX_WORKERS "$NGINX_WORKERS"
     value MAX_BODY_BYTES "$MAX_BODY_BYTES"
     value MAX_FILE_BYTES "$MAX_FILE_BYTES"
+    value UPLOAD_BYTES "$upload_bytes"
     value SPOOL_DIR "$SPOOL_DIR"
-    value TRIES "$tries"
     value RATE_LIMIT "$RATE_LIMIT"
     value BURST "$burst"
     value CONNECTION_LIMIT "$CONNECTION_LIMIT"
@@ -219,9 +304,19 @@ sed "$(
     value LISTEN_HTTP2 "$listen_http2"
     value API_UPSTREAM "$API_UPSTREAM"
     value UI_UPSTREAM "$UI_UPSTREAM"
+    value CANARY_PERCENT "$CANARY_PERCENT"
+    value DRAWN_TRACK "$drawn_track"
+    value CANARY_UPSTREAM "$CANARY_UPSTREAM"
+    value CANARY_TARGET "$canary_target"
+    value SHADOW_UPSTREAM "$SHADOW_UPSTREAM"
+    value SHADOW_TARGET "$shadow_target"
+    value EDGE_PORT "$EDGE_PORT"
+    value TRUSTED "${trusted# }"
     value API_TARGET "$api_target"
     value API_SECOND "$api_second"
     value UI_TARGET "$ui_target"
+    value UI_SERVERS "${ui_servers# }"
+    value UI_HOSTS "${ui_hosts# }"
     value RESOLVE "$resolve"
     value NAMESERVERS "$nameservers"
     value IDLE_CONNECTION "$idle_connection"

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.containers.load import Load
+
 SERVICES = ("flask-api", "streamlit-ui", "nginx-server")
 BODY = json.dumps({"features": [5.1, 3.5, 1.4, 0.2]})
 # Nginx asks Docker's DNS anew after 2 s.
@@ -168,6 +170,28 @@ def test_killed_replica_costs_no_request_and_comes_back_elsewhere(three: Any) ->
         docker("rm", "--force", squatter)
     assert set(counts) == new
     assert min(counts.values()) >= 25
+
+
+@pytest.mark.parametrize("keepalive", [True, False], ids=["kept connections", "new connections"])
+def test_rolling_restart_costs_no_request(three: Any, keepalive: bool) -> None:
+    """One container after the other, at 50 requests a second."""
+    with Load(three, per_second=50, keepalive=keepalive) as load:
+        time.sleep(1)
+        for container in three.containers("flask-api"):
+            docker("restart", container)
+            three.wait_until_healthy()
+            time.sleep(DNS_SECONDS)
+    print(f"rolling restart, keepalive {keepalive}: {dict(load.of(0))}")
+    assert load.of(0).keys() == {200}
+    assert load.of(0)[200] > 300
+
+
+def test_scaling_up_and_down_costs_no_request(three: Any) -> None:
+    with Load(three, per_second=50) as load:
+        time.sleep(1)
+        for replicas in (5, 1, 3):
+            scale(three, replicas)
+    assert load.of(0).keys() == {200}
 
 
 # --- what it exposes ---------------------------------------------------------------------------------------------

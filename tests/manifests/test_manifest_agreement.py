@@ -1,6 +1,7 @@
 """Names, ports, versions, settings and times mean the same in k8s/, the Dockerfiles, Compose, Nginx and the code."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def container(objects: dict[tuple[str, str], Any], part: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def settings(objects) -> dict[str, str]:
-    return objects["ConfigMap", "iris-config"]["data"]
+    (found,) = [document for (kind, _), document in objects.items() if kind == "ConfigMap"]
+    return found["data"]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def test_everything_is_in_the_namespace(objects):
     elsewhere = {
         key
         for key, document in objects.items()
-        if key[0] != "Namespace" and document["metadata"]["namespace"] != "iris"
+        if key[0] not in {"Namespace", "PriorityClass"} and document["metadata"]["namespace"] != "iris"
     }
     assert not elsewhere
     assert re.search(r"^NAMESPACE=iris$", read("minikube-deploy.sh"), re.MULTILINE)
@@ -141,10 +143,33 @@ def test_the_shared_limits_are_every_default(settings, compose, name):
         assert compose[part]["environment"][name] == default
 
 
+def test_the_limit_of_uploads_is_every_default(settings, compose):
+    name = "STREAMLIT_SERVER_MAX_UPLOAD_SIZE"
+    ours = tomllib.loads(read(".streamlit/config.toml"))["server"]
+    assert settings[name] == str(ours["maxUploadSize"])
+    assert f"{name}=${{{name}:-{settings[name]}}}" in read("nginx/render.sh")
+    for part in ("streamlit-ui", "nginx-server"):
+        assert compose[part]["environment"][name] == f"${{{name}:-{settings[name]}}}"
+
+
+def test_ui_is_opened_by_known_names_only(compose):
+    name = "STREAMLIT_SERVER_ALLOWED_HOSTS"
+    ours = tomllib.loads(read(".streamlit/config.toml"))["server"]
+    assert ours["enableXsrfProtection"] is True
+    for part in ("streamlit-ui", "nginx-server"):
+        assert compose[part]["environment"][name] == f"{' '.join(ours['allowedHosts'])} ${{CERT_NAMES:-}}"
+
+
 def seconds(pattern: str, text: str) -> int:
     found = re.search(pattern, text)
     assert found, pattern
     return int(found[1])
+
+
+def pre_stop(objects: Any, part: str) -> int:
+    """Seconds."""
+    *_, command = container(objects, part)["lifecycle"]["preStop"]["exec"]["command"]
+    return seconds(r"(\d+)$", command)
 
 
 def test_grace_periods_add_up(objects, settings):
@@ -155,13 +180,23 @@ def test_grace_periods_add_up(objects, settings):
         "streamlit-ui": 0,
     }
     for part in PARTS:
-        command = container(objects, part)["lifecycle"]["preStop"]["exec"]["command"]
-        assert command[0] == "sleep"
-        wait, grace = int(command[1]), pod(objects, part)["terminationGracePeriodSeconds"]
+        wait, grace = pre_stop(objects, part), pod(objects, part)["terminationGracePeriodSeconds"]
         assert wait + to_finish[part] + 5 <= grace
-        # The table that explains them says the same.
-        row = rf"#   {part} +{wait} s +{to_finish[part] or 'none'}\b.* {wait + to_finish[part]} s +{grace} s"
-        assert re.search(row, read("k8s/kustomization.yaml"))
+        # The one place that explains them says the same.
+        finish = rf"{to_finish[part] or 'none'}\b[^|]*"
+        row = rf"\| `{part}` \| {wait} s \| {finish}\| {wait + to_finish[part]} s \| {grace} s \|"
+        assert re.search(row, read("docs/operations.md")), row
+
+
+def test_draining_is_the_file_that_nginx_looks_for(objects):
+    image = read("Dockerfile.nginx-server")
+    run_dir = re.search(r"RUN_DIR=(\S+)", image)
+    assert run_dir
+    assert (
+        f"touch {run_dir[1]}/draining;"
+        in container(objects, "nginx-server")["lifecycle"]["preStop"]["exec"]["command"][-1]
+    )
+    assert 'if (-f "${RUN_DIR}/draining")' in read("nginx/nginx.conf.template")
 
 
 def test_stop_signals_are_the_graceful_ones():

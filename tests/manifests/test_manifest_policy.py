@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.manifests.combinations import workloads_of
+
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
@@ -100,6 +102,10 @@ def violations(workload: dict[str, Any]) -> list[str]:
         for field in ("minReadySeconds", "progressDeadlineSeconds", "revisionHistoryLimit"):
             if not deployment.get(field):
                 found.append(field)
+        if not spec.get("serviceAccountName"):
+            found.append("serviceAccountName")
+        if not spec.get("priorityClassName"):
+            found.append("priorityClassName")
         if not spec.get("terminationGracePeriodSeconds"):
             found.append("terminationGracePeriodSeconds")
         if [c["whenUnsatisfiable"] for c in spec.get("topologySpreadConstraints", [])] != ["ScheduleAnyway"]:
@@ -107,8 +113,10 @@ def violations(workload: dict[str, Any]) -> list[str]:
     return found
 
 
-def test_every_workload_keeps_the_policy(workloads):
-    assert {name: found for name, workload in workloads.items() if (found := violations(workload))} == {}
+def test_every_workload_keeps_the_policy(combination):
+    found = {name: violations(workload) for name, workload in workloads_of(combination).items()}
+    assert len(found) >= 3
+    assert {name: what for name, what in found.items() if what} == {}
 
 
 def test_the_namespace_refuses_anything_weaker(objects):

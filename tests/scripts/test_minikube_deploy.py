@@ -61,7 +61,7 @@ case "$*" in
     echo $$ >"$STATE/forward.pid"
     echo "Forwarding from 127.0.0.1:40123 -> 8443"
     exec sleep 60 ;;
-  "apply -f k8s/namespace.yaml" | "delete namespace iris "*) ;;
+  "apply -f k8s/base/namespace.yaml" | "delete namespace iris "*) ;;
   *) exit 64 ;;
 esac
 """
@@ -180,7 +180,7 @@ def test_second_deployment_builds_and_starts_nothing(lab):
         (".dockerignore", {"flask-api", "streamlit-ui", "nginx-server"}),
         ("flask_app/__pycache__/module.cpython-313.pyc", set()),
         ("requirements/dev.txt", set()),
-        ("k8s/configmap.yaml", set()),
+        ("k8s/base/settings.env", set()),
     ],
 )
 def test_tag_follows_the_content(lab, changed, rebuilt):
@@ -205,17 +205,21 @@ def test_tag_follows_the_executable_bit(lab):
 
 
 def test_changed_settings_start_the_pods_anew(lab):
-    def annotations() -> list[dict[str, str]]:
+    def pods() -> list[dict]:
         documents = yaml.safe_load_all((lab.state / "applied.yaml").read_text())
-        return [d["spec"]["template"]["metadata"]["annotations"] for d in documents if d["kind"] == "Deployment"]
+        return [d["spec"]["template"] for d in documents if d["kind"] == "Deployment"]
+
+    def settings() -> list[str]:
+        return [pod["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["name"] for pod in pods()]
 
     assert lab.run().returncode == 0
-    before = annotations()
-    with (lab.clone / "k8s/configmap.yaml").open("a") as file:
-        file.write("  # changed\n")
+    before = settings()
+    with (lab.clone / "k8s/base/settings.env").open("a") as file:
+        file.write("CHANGED=1\n")
     assert lab.run().returncode == 0
-    assert all(new["checksum/config"] != old["checksum/config"] for new, old in zip(annotations(), before, strict=True))
-    assert [len(each) for each in before].count(2) == 1, "the certificate concerns Nginx alone"
+    assert all(new != old for new, old in zip(settings(), before, strict=True))
+    marked = ["checksum/certificate" in pod["metadata"].get("annotations", {}) for pod in pods()]
+    assert marked.count(True) == 1, "the certificate concerns Nginx alone"
 
 
 @pytest.mark.parametrize("tool", ["minikube", "kubectl", "curl", "openssl"])

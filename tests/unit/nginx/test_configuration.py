@@ -230,7 +230,7 @@ def test_dead_api_is_a_json_502_after_bounded_tries(start, resolve):
     edge = start(UPSTREAM_RESOLVE=resolve)
     edge.api.answer = lambda _: None
     check_problem(edge.send("/predict", "POST", body=b"{}"), 502)
-    assert 2 <= len(edge.api.received) <= 8
+    assert 2 <= len(edge.api.received) <= 12
     edge.api.stop()
     began = time.monotonic()
     check_problem(edge.send("/predict", "POST", body=b"{}"), 502)

@@ -107,11 +107,41 @@ def test_static_group_needs_no_resolver(render):
     assert not re.search("(?m)^ *resolver ", text)
 
 
-def test_static_server_is_tried_four_times(render):
-    """One more try may meet the same dying pod behind a ClusterIP."""
+def test_static_server_is_tried_twelve_times(render):
+    """One more try may meet the same dying pod behind a ClusterIP: four times, then eight without kept connections."""
     text = Path(render().stdout.strip()).read_text()
-    assert text.count("server flask-api:5000 max_fails=0;") == 2 * 4
-    assert "proxy_next_upstream_tries 4;" in text
+    assert text.count("server flask-api:5000 max_fails=0;") == 4 + 8
+    assert "proxy_next_upstream_tries 8;" in text
+
+
+@pytest.mark.parametrize(("version", "known"), [("nginx/1.18.0 (Ubuntu)", False), ("nginx/1.22.1", True)])
+def test_kept_connections_are_renewed_where_nginx_can(render, tmp_path, version, known):
+    text = Path(render(path=fake_nginx(tmp_path / "bin", version)).stdout.strip()).read_text()
+    assert ("keepalive_time 30s;" in text) == known
+
+
+TRACKS = [
+    {"CANARY_PERCENT": 1},
+    {"CANARY_PERCENT": 100, "CANARY_UPSTREAM": "127.0.0.1:2"},
+    {"SHADOW_UPSTREAM": "127.0.0.1:3"},
+    {"CANARY_PERCENT": 50, "SHADOW_UPSTREAM": "127.0.0.1:3"},
+    {"EDGE_PORT": 19082},
+    {"EDGE_PORT": 19082, "TRUSTED_PROXIES": "10.0.0.0/8 fd00::/8", "CANARY_PERCENT": 5, "RATE_LIMIT": 5},
+]
+
+
+@pytest.mark.parametrize("resolve", ["on", "off"])
+@pytest.mark.parametrize("variables", TRACKS)
+def test_tracks_and_edge_are_valid(nginx_binary, render, resolve, variables):
+    upstreams = {"API_UPSTREAM": "127.0.0.1:1", "UI_UPSTREAM": "127.0.0.1:1", "CANARY_UPSTREAM": "127.0.0.1:2"}
+    check(nginx_binary, render(UPSTREAM_RESOLVE=resolve, **(upstreams | variables)))
+
+
+def test_without_canary_and_shadow_neither_is_looked_up(render):
+    text = Path(render(CANARY_PERCENT=0).stdout.strip()).read_text()
+    assert "flask-api-canary" not in text
+    assert "shadow.sock" not in text and "mirror" not in text
+    assert "real_ip" not in text
 
 
 @pytest.mark.parametrize(
@@ -182,6 +212,18 @@ def test_limits_are_rendered_when_set(nginx_binary, render, tmp_path, resolve, v
         ({"CONNECTION_LIMIT": "0"}, "CONNECTION_LIMIT is '0', but must be a whole number above 0."),
         ({"NGINX_WORKERS": "many"}, "NGINX_WORKERS is 'many', but must be a whole number above 0."),
         ({"BIND_ADDRESS": "a b"}, "BIND_ADDRESS is 'a b', but must be an address such as 127.0.0.1, 0.0.0.0 or ::1."),
+        ({"CANARY_PERCENT": "5%"}, "CANARY_PERCENT is '5%', but must be a whole number from 0 to 100."),
+        ({"CANARY_PERCENT": "101"}, "CANARY_PERCENT is '101', but must be a whole number from 0 to 100."),
+        (
+            {"CANARY_UPSTREAM": "canary"},
+            "CANARY_UPSTREAM is 'canary', but must be host:port, like flask-api:5000.",
+        ),
+        ({"SHADOW_UPSTREAM": "a"}, "SHADOW_UPSTREAM is 'a', but must be host:port, like flask-api:5000."),
+        ({"EDGE_PORT": "8443"}, "EDGE_PORT is 8443, but must differ from HTTPS_PORT and HTTP_PORT."),
+        (
+            {"TRUSTED_PROXIES": "10.0.0.0/8;"},
+            "TRUSTED_PROXIES is '10.0.0.0/8;', but must be networks such as 10.0.0.0/8, separated by spaces.",
+        ),
         ({"CERT_DIR": "certs"}, "CERT_DIR is 'certs', but must be an absolute path."),
         ({"RUN_DIR": "/tmp/a$b"}, "RUN_DIR is '/tmp/a$b', but Nginx cannot use a path with"),
         ({"RUN_DIR": "/dev/null/x"}, "RUN_DIR /dev/null/x cannot be written: set RUN_DIR to a folder that can."),
