@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON_VENV := .venv/bin/python
 
-.PHONY: help run train test lint format up down deploy lock
+.PHONY: help run train test lint format bench screenshots up down deploy lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -29,6 +29,14 @@ format: ## rewrite the Python files in the project's style
 	@sh local_stack/setup.sh dev
 	@$(PYTHON_VENV) -m ruff check --fix . && $(PYTHON_VENV) -m ruff format .
 
+bench: ## measure speed and memory beside other servers: benchmarks/RESULTS.md (25 minutes; BENCH_ARGS=--help)
+	@sh local_stack/setup.sh local
+	@$(PYTHON_VENV) -m benchmarks $(BENCH_ARGS)
+
+screenshots: ## take the README's pictures anew (needs Chromium)
+	@sh local_stack/setup.sh dev
+	@$(PYTHON_VENV) -m tests.screenshots
+
 up: ## start everything with Docker Compose: https://localhost/
 	docker compose up --build
 
@@ -43,4 +51,5 @@ lock: ## pin requirements/*.in anew, with hashes, into requirements/*.txt (needs
 	compile="uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'"; \
 	sh -c "$$compile --upgrade dev.in -o dev.txt"; \
 	for name in policy kserve; do sh -c "$$compile --upgrade $$name.in -o $$name.txt"; done; \
-	for name in local training api ui; do sh -c "$$compile $$name.in -c dev.txt -o $$name.txt"; done
+	for name in local training ui; do sh -c "$$compile $$name.in -c dev.txt -o $$name.txt"; done; \
+	sh -c "$$compile api.in --override api-overrides.in -c dev.txt -o api.txt"

@@ -139,7 +139,7 @@ class ProcessStack:
 class ComposeStack:
     """`docker compose up --build` as a project of its own; docker-compose 1.29 where there is no newer one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environ: str) -> None:
         https, http = free_ports(2)
         self.project = f"iris-test-{uuid.uuid4().hex[:8]}"
         self.base_url = f"https://localhost:{https}"
@@ -151,6 +151,7 @@ class ComposeStack:
             "HTTP_PORT": str(http),
             "API_PORTS": free_port_range(10),
             "UI_PORTS": free_port_range(10),
+            **environ,
         }
         self.api_url = ""
 
@@ -187,9 +188,11 @@ class ComposeStack:
         return self
 
     def wait_until_healthy(self, seconds: float = 120.0) -> None:
-        """Until every container of the project is."""
+        """Until every container of the project is; one that ended without error has done its work."""
         deadline = time.monotonic() + seconds
-        template = "{{.Name}} {{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}"
+        state = "{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}"
+        done = '{{if eq .State.Status "exited"}}{{if eq .State.ExitCode 0}}healthy{{end}}{{else}}' + state + "{{end}}"
+        template = "{{.Name}} " + done
         while True:
             ids = self.run("ps", "-q").stdout.split()
             states = subprocess.run(
@@ -203,7 +206,7 @@ class ComposeStack:
             time.sleep(0.5)
 
     def __exit__(self, *_: TracebackType | object) -> None:
-        self.run("down", "--volumes", "--timeout", "20", check=False)
+        self.run("down", "--volumes", "--timeout", "20", "--remove-orphans", check=False)
 
 
 def compose_command() -> list[str]:

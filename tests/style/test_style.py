@@ -28,7 +28,13 @@ def test_what_the_api_imports_needs_no_training_package() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name)
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*ROOT.glob("requirements/*.txt"), *ROOT.glob("benchmarks/requirements/*.txt")]), ids=_name
+)
 def test_requirements_are_pinned_hashed_and_name_no_registry(path: Path) -> None:
     text = path.read_text()
     assert "://" not in text
