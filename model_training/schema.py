@@ -13,8 +13,9 @@ CARD_FORMAT = 1
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$(?!\\n)")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-# What answers: XGBoost itself, or a table that was proved to equal it.
-Predictor = Literal["decision table", "xgboost"]
+Estimator = Literal["xgboost", "random-forest", "logistic-regression"]
+# What answers: XGBoost itself, a table that was proved to equal it, or a linear model's coefficients.
+Predictor = Literal["decision table", "xgboost", "linear"]
 # One path segment that needs no quoting in a shell, a URL or a metric label.
 Version = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\\n)")]
 
@@ -39,17 +40,23 @@ class CrossValidation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Figures on the held-out set; confusion_matrix[i][j] counts rows of class i predicted as class j."""
+    """Figures on the held-out set; confusion_matrix[i][j] counts rows of class i predicted as class j.
+
+    cross_validation is None where the training had no folds.
+    """
 
     accuracy: float
     macro_f1: float
     log_loss: float
     confusion_matrix: list[list[Count]]
-    cross_validation: CrossValidation
+    cross_validation: CrossValidation | None
 
 
 class DataSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table that the model was trained from; sha256 is over names, rows and labels."""
+    """The table that the model was trained from; sha256 is over names, rows and labels.
+
+    warnings are what the checks of the table said, a sentence each.
+    """
 
     name: Name
     rows: Count
@@ -58,6 +65,49 @@ class DataSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     test_size: float
     seed: int
     sha256: Digest
+    warnings: list[str] = []
+
+
+class Picture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The features are the pixels of one picture, row by row from the top left; minimum is empty, maximum full ink."""
+
+    width: Annotated[int, msgspec.Meta(ge=1, le=256)]
+    height: Annotated[int, msgspec.Meta(ge=1, le=256)]
+    minimum: float
+    maximum: float
+
+
+class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A figure of the new model beside the champion's on the same held-out rows, with a paired bootstrap.
+
+    gain is above 0 where the new model is better: accuracy's difference, or log loss's with the sign turned; low and
+    high bound its 95% interval. worse_share is the share of resamples in which the new model is worse by more than
+    the tolerance.
+    """
+
+    metric: Literal["accuracy", "log_loss"]
+    champion: float
+    challenger: float
+    gain: float
+    low: float
+    high: float
+    tolerance: float
+    worse_share: float
+
+
+class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether the model was let through to become champion, and why.
+
+    reasons are sentences: each rule that it broke, or why there was no comparison. forced: it became champion though
+    it broke a rule.
+    """
+
+    passed: bool
+    forced: bool
+    reasons: list[str]
+    champion_version: Version | None
+    held_out_rows: Count
+    comparisons: list[Comparison]
 
 
 class GoldenRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,7 +128,7 @@ class ArtifactFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A model's name, schema, provenance, quality and the digest of its pickle.
 
-    predictor and table_cells are missing in older cards, whose models XGBoost serves.
+    What has a default is missing in older cards, whose models XGBoost serves.
     """
 
     card_format: int
@@ -95,8 +145,11 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     git_commit: str
     packages: dict[str, str]
     artifact: ArtifactFile
+    estimator: Estimator = "xgboost"
     predictor: Predictor = "xgboost"
     table_cells: Count = 0
+    picture: Picture | None = None
+    gate: Gate | None = None
 
 
 def encode_card(card: ModelCard) -> bytes:

@@ -6,6 +6,7 @@ artifacts/
   current               the name of the version to serve
   history               the names of those that were current before it, the last one at the end: where a roll-back goes
   lock                  held while one of the two changes
+  last_training.json    how the last training ended (training_record.py)
   versions/
     20261121-073107-3f2a9c1d/
       iris_model.pkl
@@ -36,7 +37,8 @@ from model_training.artifact import (
     read_card,
     read_card_bytes,
 )
-from model_training.schema import Version
+from model_training.durable_file import flush, write_file
+from model_training.schema import ModelCard, Version
 from model_training.signing import SIGNATURE_FILE, SigningError, read_public_keys, sign_card
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ class ArtifactStore:
         """
         self.existing(version)
         with self._locked():
-            before = self._current_or_none()
+            before = self.current_or_none()
             # First the history: whoever dies between the two leaves the current version as its end, which
             # `previous` passes over.
             if before is not None and before != version:
@@ -144,6 +146,14 @@ class ArtifactStore:
             self._write(_POINTER, [version])
             self._write(_HISTORY, history[:-1])
 
+    def cards(self, public_keys: Sequence[Ed25519PublicKey] = ()) -> list[ModelCard]:
+        """The cards that can be read, and are signed where there are public keys, newest version first."""
+        cards = []
+        for version in reversed(self.versions()):
+            with suppress(ArtifactError):
+                cards.append(read_card(self.folder(version), version, public_keys))
+        return cards
+
     def sign(self, version: str, key: Ed25519PrivateKey) -> None:
         """Sign a version that passes every other check; a signature that is there is replaced.
 
@@ -152,9 +162,10 @@ class ArtifactStore:
         """
         folder = self.existing(version)
         proven = load_artifact(folder, version)
-        _write_file(folder / SIGNATURE_FILE, sign_card(proven.card_bytes, key))
+        write_file(folder / SIGNATURE_FILE, sign_card(proven.card_bytes, key))
 
-    def _current_or_none(self) -> str | None:
+    def current_or_none(self) -> str | None:
+        """As `current`; None instead of an error."""
         try:
             return self.current()
         except ArtifactError:
@@ -168,7 +179,7 @@ class ArtifactStore:
 
     def _history_before(self) -> list[str]:
         """The history down to where a roll-back would go."""
-        history, current = self._history(), self._current_or_none()
+        history, current = self._history(), self.current_or_none()
         while history and (history[-1] == current or not self._has(history[-1])):
             history.pop()
         return history
@@ -189,7 +200,7 @@ class ArtifactStore:
             os.close(descriptor)
 
     def _write(self, name: str, lines: list[str]) -> None:
-        _write_file(self.root / name, "".join(f"{line}\n" for line in lines).encode())
+        write_file(self.root / name, "".join(f"{line}\n" for line in lines).encode())
 
     @contextmanager
     def new_version(self, version: str) -> Iterator[Path]:
@@ -205,7 +216,7 @@ class ArtifactStore:
             filling.mkdir()
             yield filling
             for path in (*filling.iterdir(), filling):
-                _flush(path)
+                flush(path)
             try:
                 # Of two writers of one name the second fails here: a folder that holds files is not replaced.
                 os.rename(filling, target)
@@ -215,37 +226,7 @@ class ArtifactStore:
                 raise ArtifactError(f"version {version} exists already in {self.root}.") from error
             # A pointer must not outlive a power cut that its version does not.
             for folder in (target.parent, self.root):
-                _flush(folder)
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    """Replace a file whole: a reader, or a power cut, meets either the old one or the new one."""
-    with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            # A temporary file is its owner's alone, and the API may run as somebody else.
-            os.fchmod(file.fileno(), 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(file.name)
-            raise
-    _flush(path.parent)
-
-
-def _flush(path: Path) -> None:
-    """Have a file's content, or a folder's names, on the disk before going on."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network volumes flush no folders.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
+                flush(folder)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -263,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if options.command == "verify":
             return _verify(store, options.version, keys)
-        before = store._current_or_none()
+        before = store.current_or_none()
         forward = options.command == "activate"
         version = options.version if forward else store.previous()
         proven = _prove(store, version, keys)
@@ -315,7 +296,7 @@ def _verify(store: ArtifactStore, only: str | None, keys: Sequence[Ed25519Public
 
 def _list(store: ArtifactStore, keys: Sequence[Ed25519PublicKey]) -> list[str]:
     """A line for each version, oldest first, with the current one marked."""
-    versions, current = store.versions(), store._current_or_none()
+    versions, current = store.versions(), store.current_or_none()
     if not versions:
         raise ArtifactError(f"there is no version in {store.root}; train a model first, or name another --store.")
     width = max(map(len, versions))

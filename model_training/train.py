@@ -192,10 +192,13 @@ def report(card: ModelCard, store: Path) -> str:
         for name, row in zip(card.classes, metrics.confusion_matrix, strict=True)
     )
     folds = metrics.cross_validation
+    folds_line = (
+        f"{folds.folds}-fold accuracy {folds.accuracy_mean:.4f} +/- {folds.accuracy_std:.4f}\n" if folds else ""
+    )
     return (
         f"{card.model_name}: {card.data.train_rows} rows to train, {card.data.test_rows} held out\n"
         f"accuracy {metrics.accuracy:.4f}   macro F1 {metrics.macro_f1:.4f}   log loss {metrics.log_loss:.4f}\n"
-        f"{folds.folds}-fold accuracy {folds.accuracy_mean:.4f} +/- {folds.accuracy_std:.4f}\n"
+        f"{folds_line}"
         f"confusion matrix (row: true class, column: predicted, in the same order)\n{matrix}\n"
         f"answers come from {_predictor(card)}\n"
         f"version {card.model_version} is current in {store}"
