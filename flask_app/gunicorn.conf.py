@@ -22,7 +22,10 @@ from flask_app.gunicorn_connection import TimedConnection, TimedUnreader
 from flask_app.gunicorn_problem import write_problem
 from flask_app.gunicorn_response import OneWriteResponse
 from flask_app.logs import logging_config
+from flask_app.pandas_block import block_pandas
 from flask_app.settings import Settings, SettingsError
+
+block_pandas()
 
 try:
     _settings = Settings.from_env()
