@@ -7,11 +7,11 @@ order, and each step has to pass before the next one reads anything:
 2. where there are public keys: an Ed25519 signature over the card's bytes is by the owner of one of them;
 3. the card is JSON of the known format, and is the card of the version that was asked for;
 4. the pickle's size and SHA-256 are those of the card;
-5. the pickle names no class but `IrisModel`;
-6. the model has the card's features and classes;
+5. the pickle names no class but those of the estimators, and gives them a state that they know;
+6. the model is of the card's estimator and has the card's features and classes;
 7. the golden rows give the probabilities that they gave after training;
 8. where the card says that a decision table serves: the table, made anew, has the card's number of cells and gives
-   XGBoost's answers for the rows of its proof.
+   XGBoost's answers for the rows of its proof; else what the card says is what answers.
 
 docs/model-artifacts.md says what this does not protect from.
 """
@@ -30,8 +30,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from model_training.classifier import Classifier
 from model_training.decision_table import TableError
+from model_training.logistic_regression import LogisticRegression
 from model_training.model import IrisModel
+from model_training.random_forest import RandomForest
 from model_training.schema import ArtifactFile, ModelCard, decode_card, encode_card
 from model_training.signing import SIGNATURE_FILE, SigningError, check_signature, sign_card
 
@@ -47,7 +50,8 @@ MAX_MODEL_BYTES = 2 * 1024**3
 MAX_CARD_BYTES = 16 * 1024**2
 MAX_SIGNATURE_BYTES = 1024
 
-_ADMITTED = {("model_training.model", "IrisModel"): IrisModel}
+_ESTIMATORS = (IrisModel, RandomForest, LogisticRegression)
+_ADMITTED = {(estimator.__module__, estimator.__name__): estimator for estimator in _ESTIMATORS}
 
 
 class ArtifactError(Exception):
@@ -58,14 +62,14 @@ class ArtifactError(Exception):
 class Artifact:
     """A model that passed every check, its card, the card's bytes, and whether a signature was among the checks."""
 
-    model: IrisModel
+    model: Classifier
     card: ModelCard
     card_bytes: bytes
     signature_verified: bool
 
 
 def save_artifact(
-    folder: Path, model: IrisModel, card: ModelCard, sign_key: Ed25519PrivateKey | None = None
+    folder: Path, model: Classifier, card: ModelCard, sign_key: Ed25519PrivateKey | None = None
 ) -> ModelCard:
     """Write the pickle, the card and, with a key, its signature into an existing folder.
 
@@ -100,7 +104,7 @@ def load_artifact(folder: Path, version: str | None = None, public_keys: Sequenc
     model = _unpickle(pickled)
     _check_shape(model, card)
     _replay_golden_rows(model, card)
-    _tabulate(model, card)
+    _check_predictor(model, card)
     return Artifact(model=model, card=card, card_bytes=raw, signature_verified=bool(public_keys))
 
 
@@ -196,7 +200,7 @@ def _printable(name: str) -> str:
     return name[:100].encode("unicode_escape").decode()
 
 
-def _unpickle(pickled: bytes) -> IrisModel:
+def _unpickle(pickled: bytes) -> Classifier:
     try:
         model = _ArtifactUnpickler(io.BytesIO(pickled)).load()
     except ArtifactError:
@@ -204,15 +208,19 @@ def _unpickle(pickled: bytes) -> IrisModel:
     # Bytes that are no pickle, or a booster that is none, raise nearly every exception there is.
     except Exception as error:
         raise ArtifactError(f"{MODEL_FILE} cannot be opened ({type(error).__name__}); train again.") from error
-    if not isinstance(model, IrisModel):
-        raise ArtifactError(f"{MODEL_FILE} holds a {type(model).__name__}, not an IrisModel; train again.")
+    if not isinstance(model, _ESTIMATORS):
+        raise ArtifactError(f"{MODEL_FILE} holds a {type(model).__name__}, not a model; train again.")
     return model
 
 
-def _check_shape(model: IrisModel, card: ModelCard) -> None:
+def _check_shape(model: Classifier, card: ModelCard) -> None:
+    if model.estimator != card.estimator:
+        raise ArtifactError(
+            f"{MODEL_FILE} holds a model of {model.estimator} where its card says {card.estimator}; train again."
+        )
     try:
         shape = (model.n_features, model.n_classes)
-    # An object without its state: a pickle may create an IrisModel and never fill it.
+    # An object without its state: a pickle may create a model and never fill it.
     except Exception as error:
         raise ArtifactError(f"{MODEL_FILE} holds a model that was never trained; train again.") from error
     expected = (len(card.features), len(card.classes))
@@ -223,7 +231,7 @@ def _check_shape(model: IrisModel, card: ModelCard) -> None:
         )
 
 
-def _replay_golden_rows(model: IrisModel, card: ModelCard) -> None:
+def _replay_golden_rows(model: Classifier, card: ModelCard) -> None:
     try:
         rows = np.array([row.features for row in card.golden_rows], dtype=np.float32)
         expected = np.array([row.probabilities for row in card.golden_rows], dtype=np.float64)
@@ -238,8 +246,13 @@ def _replay_golden_rows(model: IrisModel, card: ModelCard) -> None:
         )
 
 
-def _tabulate(model: IrisModel, card: ModelCard) -> None:
+def _check_predictor(model: Classifier, card: ModelCard) -> None:
+    """Make the decision table that the card promises, where it does."""
     if card.predictor != "decision table":
+        if model.predictor != card.predictor:
+            raise ArtifactError(
+                f"{MODEL_FILE} is answered by {model.predictor} where its card says {card.predictor}; train again."
+            )
         return
     try:
         model.tabulate()

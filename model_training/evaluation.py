@@ -1,21 +1,15 @@
 """Quality of a classifier on rows that it has not seen."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
 from sklearn.model_selection import StratifiedKFold
 
+from model_training.classifier import Classifier
 from model_training.schema import CrossValidation
-
-
-class Classifier(Protocol):
-    """What can be trained and asked for classes."""
-
-    def train(self, X: NDArray[Any], y: NDArray[Any]) -> Any: ...
-    def predict(self, X: NDArray[Any]) -> NDArray[np.int64]: ...
 
 
 def classification_metrics(labels: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, Any]:
@@ -34,6 +28,15 @@ def classification_metrics(labels: NDArray[Any], probabilities: NDArray[Any]) ->
         "log_loss": float(log_loss(labels, normalised, labels=classes)),
         "confusion_matrix": confusion_matrix(labels, predicted, labels=classes).tolist(),
     }
+
+
+def row_log_losses(labels: NDArray[Any], probabilities: NDArray[Any]) -> NDArray[np.float64]:
+    """Each row's log loss, shape (n,); their mean is that of `classification_metrics`, which takes the same shapes."""
+    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    chosen /= probabilities.sum(axis=1, dtype=np.float64)
+    # As scikit-learn does it: a row whose class was thought impossible costs much, but not all there is.
+    losses: NDArray[np.float64] = -np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0))
+    return losses
 
 
 def cross_validate(

@@ -1,38 +1,26 @@
-"""The estimator: an XGBoost classifier that pickles to a form which outlives an upgrade of XGBoost."""
+"""The estimator that is trained by default: boosted trees of XGBoost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import ClassVar
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from model_training.classifier import NotTrainedError
+from model_training.schema import Estimator
+from model_training.tree_model import TreeModel
 
-from model_training.decision_table import DecisionTable, tabulate
-from model_training.native_booster import NativeBooster
-from model_training.schema import Predictor
-
-# The package itself is imported to train only: it costs each worker of the API a second and 100 MB.
-if TYPE_CHECKING:
-    import xgboost
+__all__ = ["HYPERPARAMETERS", "IrisModel", "NotTrainedError"]
 
 HYPERPARAMETERS = ("n_estimators", "max_depth", "learning_rate", "subsample", "colsample_bytree", "random_state")
-_STATE_KEYS = {*HYPERPARAMETERS, "booster", "n_classes"}
-
-# One thread for training, too: sums of floats depend on how many threads add them up, and the same seed has to give
-# the same bits on any number of cores.
-_THREADS = 1
 
 
-class NotTrainedError(RuntimeError):
-    """The model was asked for something that only a trained one has."""
+class IrisModel(TreeModel):
+    """Gradient-boosted trees with one probability a class, for any table: `Classifier` says what it can do.
 
-
-class IrisModel:
-    """Gradient-boosted trees with one probability a class.
-
-    Labels are class indices 0..k-1; features are numbers, one column a feature, in the order of training.
+    The name is that of the first table; pickles hold it.
     """
+
+    estimator: ClassVar[Estimator] = "xgboost"
+    parameter_names: ClassVar[tuple[str, ...]] = HYPERPARAMETERS
 
     def __init__(
         self,
@@ -43,176 +31,20 @@ class IrisModel:
         colsample_bytree: float = 0.8,
         random_state: int = 42,
     ) -> None:
+        super().__init__()
         self.n_estimators = n_estimators
         self.max_depth = max_depth
         self.learning_rate = learning_rate
         self.subsample = subsample
         self.colsample_bytree = colsample_bytree
         self.random_state = random_state
-        self.n_classes = 0
-        self._native: NativeBooster | None = None
-        self._table: DecisionTable | None = None
 
-    @property
-    def hyperparameters(self) -> dict[str, int | float]:
-        """The constructor's arguments by name."""
-        return {name: getattr(self, name) for name in HYPERPARAMETERS}
-
-    @property
-    def booster(self) -> xgboost.Booster:
-        """The trained trees as XGBoost's Python package has them, a copy: to look into, not to serve from.
-
-        Raises:
-            NotTrainedError: `train` has not run.
-        """
-        import xgboost
-
-        booster = xgboost.Booster({"nthread": _THREADS})
-        booster.load_model(bytearray(self._trained.save("ubj")))
-        return booster
-
-    @property
-    def n_features(self) -> int:
-        """Columns that a row has."""
-        return self._trained.n_features
-
-    @property
-    def predictor(self) -> Predictor:
-        """What answers `predict_proba` and `predict_one`: they give the same bits either way."""
-        return "xgboost" if self._table is None else "decision table"
-
-    @property
-    def table_cells(self) -> int:
-        """Cells of the decision table, 0 where there is none."""
-        return 0 if self._table is None else self._table.n_cells
-
-    def tabulate(self) -> Self:
-        """Answer from a decision table from now on, which is made of the trees and proved to equal them.
-
-        Raises:
-            NotTrainedError: `train` has not run.
-            TableError: the trees have no such table, and XGBoost goes on answering; the message is a clause.
-        """
-        self._table = None
-        self._table = tabulate(self._trained)
-        return self
-
-    def train(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Fit on rows X, shape (n, features), and labels y, shape (n,).
-
-        Raises:
-            ValueError: shapes differ, or the labels are not 0..k-1 with k of at least 2.
-        """
-        import xgboost
-
-        rows = _as_rows(X)
-        labels = np.asarray(y)
-        if labels.shape != (len(rows),):
-            raise ValueError(f"{len(rows)} rows need as many labels, not an array of shape {labels.shape}")
-        classes = np.unique(labels)
-        if len(classes) < 2 or not np.array_equal(classes, np.arange(len(classes))):
-            raise ValueError(f"labels must be 0..k-1 with at least two classes, not {classes.tolist()}")
-        parameters = {
-            "objective": "multi:softprob",
-            "num_class": len(classes),
+    def _training(self) -> tuple[dict[str, int | float | str], int]:
+        parameters: dict[str, int | float | str] = {
             "max_depth": self.max_depth,
             "learning_rate": self.learning_rate,
             "subsample": self.subsample,
             "colsample_bytree": self.colsample_bytree,
             "seed": self.random_state,
-            "nthread": _THREADS,
         }
-        booster = xgboost.train(
-            parameters, xgboost.DMatrix(rows, label=labels, nthread=_THREADS), num_boost_round=self.n_estimators
-        )
-        self._native = NativeBooster(bytes(booster.save_raw(raw_format="ubj")))
-        self._table = None
-        self.n_classes = len(classes)
-        return self
-
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Probabilities of shape (n, classes) for rows X of shape (n, features).
-
-        Raises:
-            NotTrainedError: `train` has not run.
-            ValueError: X has another number of columns.
-        """
-        rows = self._checked(X)
-        if self._table is not None:
-            return self._table.predict(rows)
-        # XGBoost takes no address of nothing.
-        if not len(rows):
-            return np.empty((0, self.n_classes), dtype=np.float32)
-        return self._trained.predict(rows).reshape(len(rows), self.n_classes)
-
-    def predict_one(self, values: Sequence[float]) -> list[float]:
-        """Probabilities of one row's values, in the order of the features: those of `predict_proba`, much faster.
-
-        The values are rounded to float32; NaN stands for a missing one. Safe in several threads at once.
-
-        Raises:
-            NotTrainedError: `train` has not run.
-            OverflowError: a value is beyond float32.
-            struct.error: there are not as many numbers as features, or one is an integer beyond a double.
-        """
-        table = self._table
-        return self._trained.predict_one(values) if table is None else table.predict_one(values)
-
-    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
-        """The most probable class's index for each row of X; raises as `predict_proba` does."""
-        predicted: NDArray[np.int64] = self.predict_proba(X).argmax(axis=1)
-        return predicted
-
-    def explain(self, X: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What each feature adds to each class's margin: TreeSHAP contributions and the base values they start from.
-
-        Contributions have the shape (n, classes, features), base values (n, classes); a base value and its
-        contributions add up to the margin, whose softmax over the classes is `predict_proba`. Safe in several threads
-        at once; raises as `predict_proba` does.
-        """
-        rows = self._checked(X)
-        parts = self._trained.contributions(rows)
-        shaped = parts.reshape(len(rows), self.n_classes, rows.shape[1] + 1)
-        return shaped[:, :, :-1], shaped[:, :, -1]
-
-    def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, Any]:
-        """Accuracy, macro F1, log loss and confusion matrix on held-out rows; raises as `predict_proba` does."""
-        # scikit-learn is a training package; the API imports this module without having it.
-        from model_training.evaluation import classification_metrics
-
-        return classification_metrics(np.asarray(y), self.predict_proba(X))
-
-    @property
-    def _trained(self) -> NativeBooster:
-        if self._native is None:
-            raise NotTrainedError("this IrisModel is not trained yet: call train(X, y) first")
-        return self._native
-
-    def _checked(self, X: ArrayLike) -> NDArray[np.float32]:
-        rows = _as_rows(X)
-        # XGBoost's own check costs more than the prediction of a row.
-        if rows.shape[1] != self.n_features:
-            raise ValueError(f"a row has {self.n_features} features, not {rows.shape[1]}")
-        return rows
-
-    def __getstate__(self) -> dict[str, Any]:
-        # UBJSON is the format that XGBoost promises to read in later versions; its pickles it does not (xgboost#8745).
-        return {**self.hyperparameters, "n_classes": self.n_classes, "booster": self._trained.save("ubj")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if not isinstance(state, dict) or state.keys() != _STATE_KEYS:
-            raise ValueError("the pickled IrisModel does not hold the fields that this program knows")
-        if not isinstance(state["booster"], bytes):
-            raise ValueError("the pickled IrisModel does not hold its booster as bytes")
-        for name in HYPERPARAMETERS:
-            setattr(self, name, state[name])
-        self.n_classes = int(state["n_classes"])
-        self._native = NativeBooster(state["booster"])
-        self._table = None
-
-
-def _as_rows(X: ArrayLike) -> NDArray[np.float32]:
-    rows = np.ascontiguousarray(X, dtype=np.float32)
-    if rows.ndim != 2:
-        raise ValueError(f"rows must have shape (n, features), not {rows.shape}")
-    return rows
+        return parameters, self.n_estimators

@@ -199,8 +199,8 @@ def test_a_long_or_broken_name_does_not_flood_the_log(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("pickled", "sentence"),
     [
-        pytest.param(pickle.dumps({"a": 1}), "holds a dict, not an IrisModel", id="dict"),
-        pytest.param(pickle.dumps(None), "holds a NoneType, not an IrisModel", id="None"),
+        pytest.param(pickle.dumps({"a": 1}), "holds a dict, not a model", id="dict"),
+        pytest.param(pickle.dumps(None), "holds a NoneType, not a model", id="None"),
         pytest.param(_global("model_training.model", "IrisModel", b"."), "holds a type", id="the class itself"),
         pytest.param(pickle.dumps([IrisModel]), "holds a list", id="the class in a list"),
         pytest.param(b"", "cannot be opened (EOFError)", id="empty"),
