@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from model_training.artifact import load_artifact
 from model_training.data_loader import load_iris
+from model_training.model import IrisModel
 from model_training.store import ArtifactStore
 
 HERE = Path(__file__).resolve().parent
@@ -70,7 +71,10 @@ class Work:
         """The booster that every server has, on one thread."""
         store = ArtifactStore(self.store)
         version = store.current()
-        return load_artifact(store.folder(version), version).model.booster
+        model = load_artifact(store.folder(version), version).model
+        # The benchmark trained it itself.
+        assert isinstance(model, IrisModel)  # noqa: S101
+        return model.booster
 
     @cached_property
     def classes(self) -> list[int]:

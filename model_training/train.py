@@ -133,7 +133,7 @@ def _verdict(card: ModelCard) -> str:
         return ""
     lines = [
         f"{comparison.metric.replace('_', ' ')} {comparison.challenger:.4f}, champion {comparison.champion:.4f}:"
-        f" better by {comparison.gain:+.4f}, 95% from {comparison.low:+.4f} to {comparison.high:+.4f}"
+        f" gain {comparison.gain:+.4f}, 95% from {comparison.low:+.4f} to {comparison.high:+.4f}"
         for comparison in gate.comparisons
     ]
     verdict = "passed" if gate.passed else "forced past" if gate.forced else "rejected by"
