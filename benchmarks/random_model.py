@@ -13,7 +13,7 @@ from benchmarks.work import Work, training_state
 from model_training.data_loader import Column, Dataset
 from model_training.model import IrisModel
 from model_training.store import ArtifactStore
-from model_training.train import train_version
+from model_training.training import train_version
 
 _ROWS = 300
 _CLASSES = 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from model_training.artifact import Artifact, ArtifactError, load_artifact
@@ -18,6 +18,10 @@ class RegistryError(Exception):
     """The registry cannot do what it was asked; the message is one sentence for an operator."""
 
 
+class VersionRefused(RegistryError):
+    """A version fails a check of the loader; the registry itself is well."""
+
+
 class Registry(Protocol):
     """Every version lies in a store of files first; a registry makes it known and says which one serves."""
 
@@ -25,7 +29,8 @@ class Registry(Protocol):
         """The proved champion; None where there is none yet.
 
         Raises:
-            RegistryError: it cannot be asked, or the champion is refused.
+            VersionRefused: there is one, but it fails a check.
+            RegistryError: it cannot be asked.
         """
 
     def register(self, card: ModelCard) -> None:
@@ -124,4 +129,13 @@ class StoreRegistry:
         try:
             return load_artifact(self._store.existing(version), version, self._public_keys)
         except ArtifactError as error:
-            raise RegistryError(f"version {version} is refused: {error}") from error
+            raise VersionRefused(f"version {version} is refused: {error}") from error
+
+
+def open_registry(
+    store: ArtifactStore,
+    public_keys: Sequence[Ed25519PublicKey],
+    environ: Mapping[str, str],  # noqa: ARG001
+) -> Registry:
+    """The registry that the environment names: the store itself."""
+    return StoreRegistry(store, public_keys)

@@ -1,4 +1,4 @@
-"""Train a model, judge it on held-out rows, write it into the store and make it current.
+"""Train a model, judge it on held-out rows, write it into the store and make it champion if it is good enough.
 
 python -m model_training.train --help
 """
@@ -7,180 +7,94 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
-import subprocess
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from types import FrameType
+from typing import Any, NoReturn, TypeVar, get_args
 
-import numpy as np
-from sklearn.model_selection import train_test_split
+import msgspec
 
-from model_training.artifact import ArtifactError, describe_pickle, load_artifact, save_artifact
-from model_training.data_loader import DATASETS, Dataset
-from model_training.decision_table import TableError
-from model_training.evaluation import cross_validate
-from model_training.model import HYPERPARAMETERS, IrisModel
-from model_training.schema import CARD_FORMAT, DataSummary, Feature, GoldenRow, Metrics, ModelCard
-from model_training.signing import SigningError, read_private_key
+from model_training.artifact import ArtifactError
+from model_training.configuration import Configuration, ConfigurationError, make_configuration, read_settings
+from model_training.data_loader import DATASETS, DataError
+from model_training.estimators import PARAMETERS, check_parameters
+from model_training.registry import Registry, RegistryError, open_registry
+from model_training.reporter import EventReporter, Reporter, TextReporter
+from model_training.schema import Estimator, ModelCard
+from model_training.signing import SigningError, read_private_key, read_public_keys
 from model_training.store import ArtifactStore
+from model_training.table_check import check_table
+from model_training.training import Keys, run_training
+from model_training.training_record import TrainingRecord
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-CROSS_VALIDATION_FOLDS = 5
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+PROMOTED, FAILED, USAGE, REJECTED = 0, 1, 2, 3
+# The parameters that have an option of their own; --parameter takes any.
+_OWN_OPTIONS = ("n_estimators", "max_depth", "learning_rate", "subsample", "colsample_bytree")
 _Number = TypeVar("_Number", int, float)
-_PACKAGES = ("xgboost", "numpy", "scikit-learn")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = _parser().parse_args(argv)
+    reporter: Reporter = EventReporter(sys.stdout) if options.events else TextReporter()
+    # What a library prints must not stand between the events.
+    with redirect_stdout(sys.stderr if options.events else sys.stdout):
+        try:
+            configuration = _configuration(options)
+        except ConfigurationError as error:
+            reporter.error(str(error))
+            return USAGE
+        if options.check:
+            return _check(configuration, reporter)
+        return _train(configuration, options, reporter)
+
+
+def _check(configuration: Configuration, reporter: Reporter) -> int:
     try:
-        sign_key = read_private_key(Path(options.sign_key)) if options.sign_key else None
-    except SigningError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 1
-    dataset = DATASETS[options.data]()
+        checked = check_table(configuration)
+    except (DataError, ConfigurationError) as error:
+        reporter.error(str(error))
+        return FAILED
+    reporter.end(checked.event(), checked.text())
+    return FAILED if checked.errors else PROMOTED
+
+
+def _train(configuration: Configuration, options: argparse.Namespace, reporter: Reporter) -> int:
+    store = ArtifactStore(options.store)
     try:
-        card = train_version(
-            dataset,
-            make_model=lambda: IrisModel(**{name: getattr(options, name) for name in HYPERPARAMETERS}),
-            store=ArtifactStore(options.store),
-            test_size=options.test_size,
-            seed=options.random_state,
-            sign_key=sign_key,
-        )
-    except (ArtifactError, ValueError) as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"train: cannot write to {options.store}: {error.strerror}; choose another --store", file=sys.stderr)
-        return 1
-    print(report(card, Path(options.store)) + (", signed" if sign_key else ""))
-    return 0
-
-
-def train_version(
-    dataset: Dataset,
-    make_model: Callable[[], IrisModel],
-    store: ArtifactStore,
-    test_size: float,
-    seed: int,
-    sign_key: Ed25519PrivateKey | None = None,
-) -> ModelCard:
-    """Train on a stratified part of the data, write a version into the store and make it current.
-
-    test_size is the share of rows held out, between 0 and 1; with sign_key the version is signed.
-
-    Raises:
-        ValueError: too few rows for the split or for cross-validation.
-        ArtifactError: the version exists, or what was written does not pass the loader.
-    """
-    train, test = train_test_split(
-        np.arange(len(dataset.y)), test_size=test_size, random_state=seed, stratify=dataset.y
-    )
-    model = make_model().train(dataset.X[train], dataset.y[train])
-    # Too many cells, or no proof: then XGBoost serves, and the card says so.
-    with suppress(TableError):
-        model.tabulate()
-    metrics = Metrics(
-        **model.evaluate(dataset.X[test], dataset.y[test]),
-        cross_validation=cross_validate(make_model, dataset.X, dataset.y, CROSS_VALIDATION_FOLDS, seed),
-    )
-    trained_at = datetime.now(UTC)
-    card = ModelCard(
-        card_format=CARD_FORMAT,
-        model_name=dataset.name,
-        model_version=trained_at.strftime("%Y%m%d-%H%M%S-") + os.urandom(4).hex(),
-        trained_at=trained_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        features=describe_features(dataset, train),
-        classes=list(dataset.classes),
-        hyperparameters=dict(model.hyperparameters),
-        metrics=metrics,
-        feature_importance=feature_importance(model, dataset),
-        data=DataSummary(
-            name=dataset.name,
-            rows=len(dataset.y),
-            train_rows=len(train),
-            test_rows=len(test),
-            test_size=test_size,
-            seed=seed,
-            sha256=dataset.sha256,
-        ),
-        golden_rows=golden_rows(model, dataset),
-        git_commit=git_commit(),
-        packages={"python": platform.python_version(), **{name: _package_version(name) for name in _PACKAGES}},
-        artifact=describe_pickle(b""),
-        predictor=model.predictor,
-        table_cells=model.table_cells,
-    )
-    with store.new_version(card.model_version) as folder:
-        card = save_artifact(folder, model, card, sign_key)
-        # What the API would refuse must not become current.
-        load_artifact(folder, card.model_version, [sign_key.public_key()] if sign_key else ())
-    store.activate(card.model_version)
-    return card
-
-
-def describe_features(dataset: Dataset, rows: np.ndarray) -> list[Feature]:
-    """Name, unit, range and quantiles of each column over the given rows."""
-    features = []
-    for index, column in enumerate(dataset.columns):
-        values = dataset.X[rows, index]
-        features.append(
-            Feature(
-                name=column.name,
-                unit=column.unit,
-                dtype=column.dtype,
-                minimum=float(values.min()),
-                maximum=float(values.max()),
-                quantiles={str(q): float(np.quantile(values, q)) for q in QUANTILES},
-            )
-        )
-    return features
-
-
-def feature_importance(model: IrisModel, dataset: Dataset) -> dict[str, float]:
-    """Each feature's share of the total gain of all splits; a feature that no tree uses has 0."""
-    gains = model.booster.get_score(importance_type="total_gain")
-    values = [float(np.sum(gains.get(f"f{index}", 0.0))) for index in range(len(dataset.columns))]
-    total = sum(values) or 1.0
-    return {column.name: value / total for column, value in zip(dataset.columns, values, strict=True)}
-
-
-def golden_rows(model: IrisModel, dataset: Dataset) -> list[GoldenRow]:
-    """For each class the row that the model is surest of: examples for people, and a proof for the loader."""
-    probabilities = model.predict_proba(dataset.X)
-    chosen = probabilities.argmax(axis=0)
-    return [
-        GoldenRow(features=dataset.X[row].tolist(), probabilities=probabilities[row].astype(float).tolist())
-        for row in chosen
-    ]
-
-
-def git_commit() -> str:
-    """The commit that trains: from GIT_COMMIT (an image is built without a repository), else from git, else unknown."""
-    named = os.environ.get("GIT_COMMIT")
-    if named:
-        return named
+        keys = _keys(options)
+        registry = open_registry(store, keys.public, os.environ)
+    except (SigningError, RegistryError) as error:
+        reporter.error(str(error))
+        return FAILED
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return found.stdout.strip()
+        card = run_training(configuration, store, registry, keys, reporter, options.force)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        reason = _reason(error, options.store)
+        reporter.error(reason)
+        _record(registry, reporter, "failed", None, reason)
+        return FAILED
+    except KeyboardInterrupt:
+        reason = "The training was stopped before its end."
+        reporter.error(reason)
+        _record(registry, reporter, "failed", None, reason)
+        return FAILED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    gate = card.gate
+    promoted = gate is None or gate.passed or gate.forced
+    outcome = "promoted" if promoted else "rejected"
+    _record(registry, reporter, outcome, card.model_version, " ".join(gate.reasons) if gate else "")
+    event = {"event": "result", "outcome": outcome, "version": card.model_version, "card": msgspec.to_builtins(card)}
+    reporter.end(event, report(card, Path(options.store)) + (", signed" if keys.sign else ""))
+    return PROMOTED if promoted else REJECTED
 
 
 def report(card: ModelCard, store: Path) -> str:
@@ -201,56 +115,176 @@ def report(card: ModelCard, store: Path) -> str:
         f"{folds_line}"
         f"confusion matrix (row: true class, column: predicted, in the same order)\n{matrix}\n"
         f"answers come from {_predictor(card)}\n"
-        f"version {card.model_version} is current in {store}"
+        f"{_verdict(card)}"
+        f"version {card.model_version} is {_place(card)} {store}"
     )
 
 
 def _predictor(card: ModelCard) -> str:
-    if card.predictor == "xgboost":
-        return "XGBoost"
-    return f"a decision table of {card.table_cells} cells, proved to equal XGBoost"
+    if card.predictor == "decision table":
+        return f"a decision table of {card.table_cells} cells, proved to equal XGBoost"
+    return "XGBoost" if card.predictor == "xgboost" else "the coefficients of a linear model"
 
 
-def _package_version(name: str) -> str:
+def _verdict(card: ModelCard) -> str:
+    """What the gate says, a line each."""
+    gate = card.gate
+    if gate is None:
+        return ""
+    lines = [
+        f"{comparison.metric.replace('_', ' ')} {comparison.challenger:.4f}, champion {comparison.champion:.4f}:"
+        f" better by {comparison.gain:+.4f}, 95% from {comparison.low:+.4f} to {comparison.high:+.4f}"
+        for comparison in gate.comparisons
+    ]
+    verdict = "passed" if gate.passed else "forced past" if gate.forced else "rejected by"
+    return "".join(f"{line}\n" for line in [*lines, f"{verdict} the gate. {' '.join(gate.reasons)}".strip()])
+
+
+def _place(card: ModelCard) -> str:
+    rejected = card.gate is not None and not card.gate.passed and not card.gate.forced
+    return "a rejected challenger, not current, in" if rejected else "current in"
+
+
+def _configuration(options: argparse.Namespace) -> Configuration:
+    """What the file says, and what the options say instead.
+
+    Raises:
+        ConfigurationError: a setting cannot be used.
+    """
+    settings = read_settings(Path(options.config), DATASETS) if options.config else {}
+    given = vars(options)
+    for name in Configuration.__struct_fields__:
+        if name not in ("parameters", "gate") and given[name] is not None:
+            settings[name] = given[name]
+    gate = {name: given[name] for name in ("min_accuracy", "max_log_loss") if given[name] is not None}
+    parameters = {name: given[name] for name in _OWN_OPTIONS if given[name] is not None} | dict(options.parameter)
+    for name, extra in (("gate", gate), ("parameters", parameters)):
+        # What is no table is told by `make_configuration`.
+        if extra and isinstance(settings.get(name, {}), dict):
+            settings[name] = {**settings.get(name, {}), **extra}
+    configuration = make_configuration(settings)
     try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        # The CPU build of XGBoost is another distribution of the same package.
-        return metadata.version(f"{name}-cpu")
+        checked = check_parameters(configuration.estimator, configuration.parameters)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    return msgspec.structs.replace(configuration, parameters=checked)
+
+
+def _keys(options: argparse.Namespace) -> Keys:
+    """The keys that the options name.
+
+    Raises:
+        SigningError: one cannot be read, or what is signed with the one would not pass the others.
+    """
+    sign = read_private_key(Path(options.sign_key)) if options.sign_key else None
+    public = read_public_keys(options.public_key)
+    if public and sign is None:
+        raise SigningError(
+            "there is a public key, so a version that is not signed would be refused; train with --sign-key"
+            " (MODEL_SIGN_KEY), or without --public-key (MODEL_PUBLIC_KEY)."
+        )
+    if sign and public and sign.public_key() not in public:
+        raise SigningError(
+            "what the private key signs would be refused: its public key is not among those that are set."
+        )
+    return Keys(sign, public)
+
+
+def _reason(error: Exception, store: str) -> str:
+    """One sentence, whatever went wrong."""
+    if isinstance(error, DataError | ArtifactError | RegistryError | ConfigurationError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "The memory does not suffice for this table; give more, or take fewer rows or columns."
+    if isinstance(error, OSError):
+        return f"cannot write to {store}: {error.strerror}; choose another --store"
+    first = (str(error).strip().splitlines() or [""])[0][:300]
+    return first if isinstance(error, ValueError) and first else f"The training failed: {type(error).__name__} {first}"
+
+
+def _record(registry: Registry, reporter: Reporter, outcome: Any, version: str | None, reason: str) -> None:
+    finished_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        registry.record(TrainingRecord(finished_at, outcome, version, reason))
+    except RegistryError as error:
+        # A store that cannot be written has been told already.
+        if outcome != "failed":
+            reporter.warning(f"The outcome could not be recorded: {error}")
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m model_training.train",
-        description="Train a classifier, judge it on held-out rows, write it into the store and make it current.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Train a classifier, judge it on held-out rows, write it into the store, and make it champion"
+        " unless the gate rejects it.",
+        epilog="The status is 0 if it became champion, 3 if it was rejected, 1 if the training failed and 2 if an"
+        " option or a setting cannot be used. An option wins over the setting of the same name in the file of"
+        " --config.",
     )
-    parser.add_argument("--data", choices=sorted(DATASETS), default="iris", help="the data set")
+    defaults = Configuration()
+    add = parser.add_argument
+    add("--config", metavar="FILE", help="TOML file with the settings of a training (default: none)")
+    add("--data", help=f"{', '.join(DATASETS)}, or a CSV or Parquet file (default: {defaults.data})")
+    add("--target", metavar="COLUMN", help="the column to predict (default: that of the built-in table)")
+    add("--ignore", metavar="COLUMN", action="append", help="a column to leave out; repeatable (default: none)")
+    add("--name", help="the model's name (default: the table's)")
+    add("--units", metavar="FILE", help='TOML file with a line `column = "unit"` each (default: none)')
+    add("--test-size", metavar="SHARE", type=_float, help=f"share of rows held out (default: {defaults.test_size})")
+    add("--seed", type=_integer, help=f"seed of the split, the folds and the model (default: {defaults.seed})")
+    add(
+        "--folds",
+        type=_integer,
+        help="folds of the cross-validation, 0 for none (default: 5 up to 100,000 rows, else 0)",
+    )
+    add("--estimator", choices=get_args(Estimator), help=f"what to train (default: {defaults.estimator})")
+    for name in _OWN_OPTIONS:
+        parameter = PARAMETERS["xgboost"][name]
+        kind = _integer if parameter.kind == "integer" else _float
+        text = parameter.help.rstrip(".")
+        add(f"--{name.replace('_', '-')}", type=kind, help=f"{text} (default: {parameter.default} for xgboost)")
+    add(
+        "--parameter",
+        metavar="NAME=VALUE",
+        type=_parameter,
+        action="append",
+        default=[],
+        help="any parameter of the estimator; repeatable (default: its own)",
+    )
+    add("--search", metavar="N", type=_integer, help="trials of a search for better parameters (default: 0)")
+    add("--min-accuracy", metavar="SHARE", type=_float, help="lowest accuracy for a champion (default: 0)")
+    add("--max-log-loss", metavar="NUMBER", type=_float, help="highest log loss for a champion (default: any)")
+    add("--force", action="store_true", help="make it champion whatever the gate says; the card records that")
+    add("--check", action="store_true", help="only read and check the table")
+    add("--events", action="store_true", help="write JSON lines for a program instead of text")
+    _add_store_options(parser)
+    return parser
+
+
+def _add_store_options(parser: argparse.ArgumentParser) -> None:
+    store = os.environ.get("MODEL_STORE") or "artifacts"
+    sign_key = os.environ.get("MODEL_SIGN_KEY") or None
     parser.add_argument(
         "--store",
-        default=os.environ.get("MODEL_STORE") or "artifacts",
-        help="folder of the artifact store (the environment's MODEL_STORE, if set)",
+        default=store,
+        help=f"folder of the artifact store; the environment's MODEL_STORE, if set (default: {store})",
     )
     parser.add_argument(
         "--sign-key",
         metavar="FILE",
-        default=os.environ.get("MODEL_SIGN_KEY") or None,
-        help="private key to sign the version with (the environment's MODEL_SIGN_KEY, if set)",
-    )
-    parser.add_argument("--n-estimators", type=_positive_int, default=100, help="rounds of boosting")
-    parser.add_argument("--max-depth", type=_positive_int, default=4, help="depth of a tree")
-    parser.add_argument("--learning-rate", type=_share, default=0.1, help="shrinkage of each round, above 0 up to 1")
-    parser.add_argument("--subsample", type=_share, default=0.8, help="share of rows for each tree, above 0 up to 1")
-    parser.add_argument(
-        "--colsample-bytree", type=_share, default=0.8, help="share of columns for each tree, above 0 up to 1"
+        default=sign_key,
+        help="private key to sign the version with; the environment's MODEL_SIGN_KEY, if set",
     )
     parser.add_argument(
-        "--test-size", type=_open_share, default=0.2, help="share of rows held out, above 0 and below 1"
+        "--public-key",
+        metavar="KEY",
+        default=os.environ.get("MODEL_PUBLIC_KEY", ""),
+        help="trust no champion that its owner did not sign: a PEM file or the key itself, several parted by commas;"
+        " the environment's MODEL_PUBLIC_KEY, if set",
     )
-    parser.add_argument(
-        "--seed", dest="random_state", type=_seed, default=42, help="seed of the split, the folds and the trees"
-    )
-    return parser
 
 
 def _number(kind: Callable[[str], _Number], text: str) -> _Number:
@@ -260,33 +294,21 @@ def _number(kind: Callable[[str], _Number], text: str) -> _Number:
         raise argparse.ArgumentTypeError(f"{text!r} is not a {'whole ' * (kind is int)}number") from None
 
 
-def _positive_int(text: str) -> int:
-    value = _number(int, text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
+def _integer(text: str) -> int:
+    return _number(int, text)
 
 
-def _seed(text: str) -> int:
-    value = _number(int, text)
-    # scikit-learn's bound.
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 4294967295")
-    return value
+def _float(text: str) -> float:
+    return _number(float, text)
 
 
-def _share(text: str) -> float:
-    value = _number(float, text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and up to 1")
-    return value
-
-
-def _open_share(text: str) -> float:
-    value = _number(float, text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and below 1")
-    return value
+def _parameter(text: str) -> tuple[str, int | float]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    with suppress(ValueError):
+        return name.strip(), int(value)
+    return name.strip(), _float(value)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from model_training.artifact import MODEL_FILE, load_artifact
 from model_training.data_loader import load_iris
 from model_training.model import IrisModel
 from model_training.store import ArtifactStore
-from model_training.train import train_version
+from model_training.training import train_version
 from tests.stacks import ROOT, ProcessStack
 
 SWAPS = int(os.environ.get("SWAPS", "6"))

@@ -13,7 +13,7 @@ from model_training.data_loader import load_iris
 from model_training.model import IrisModel
 from model_training.schema import ModelCard
 from model_training.store import ArtifactStore
-from model_training.train import train_version
+from model_training.training import train_version
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "model-artifacts.md").read_text()

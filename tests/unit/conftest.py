@@ -31,7 +31,7 @@ def train_into() -> Callable[..., "ModelCard"]:
     from model_training.data_loader import load_iris
     from model_training.model import IrisModel
     from model_training.store import ArtifactStore
-    from model_training.train import train_version
+    from model_training.training import train_version
 
     def train(folder: Path, **hyperparameters: Any) -> "ModelCard":
         def make_model() -> IrisModel:

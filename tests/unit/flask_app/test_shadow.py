@@ -13,7 +13,7 @@ from flask_app.settings import Settings, SettingsError
 from model_training.data_loader import load_iris
 from model_training.model import IrisModel
 from model_training.store import ArtifactStore
-from model_training.train import train_version
+from model_training.training import train_version
 
 TABLE = "sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n6.7,3.0,5.2,2.3\n"
 

@@ -168,7 +168,7 @@ def test_two_trainings_in_one_second_are_two_versions(
         def now(cls, tz: tzinfo | None = None) -> datetime:
             return datetime(2026, 11, 21, 7, 31, 7, tzinfo=tz)
 
-    monkeypatch.setattr("model_training.train.datetime", StoppedClock)
+    monkeypatch.setattr("model_training.model_card.datetime", StoppedClock)
     cards = [train_into(tmp_path, n_estimators=1) for _ in range(2)]
     store = ArtifactStore(tmp_path)
     assert store.versions() == sorted({card.model_version for card in cards})

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from model_training import decision_table, train
+from model_training import decision_table, train, training
 from model_training.artifact import ArtifactError, load_artifact
 from model_training.data_loader import load_iris
 from model_training.model import HYPERPARAMETERS, IrisModel
+from model_training.model_card import git_commit
 from model_training.store import ArtifactStore
 
 OPTIONS = "data store n-estimators max-depth learning-rate subsample colsample-bytree test-size seed".split()
@@ -157,7 +158,8 @@ def test_a_bad_option_is_one_sentence(
     assert "Traceback" not in said.err and ".cc" not in said.err
     assert " _" not in sentences[0], f"names our code: {sentences[0]}"
     assert said.out == ""
-    assert not (tmp_path / "store").exists()
+    assert not list((tmp_path / "store").glob("versions/*"))
+    assert not (tmp_path / "store" / "current").exists()
 
 
 @pytest.mark.parametrize("store", ["file", "file/below", "versions-is-a-file"])
@@ -192,7 +194,7 @@ def test_what_the_loader_refuses_never_becomes_current(
     def refuse(*_: object) -> None:
         raise ArtifactError("iris_model.pkl is refused.")
 
-    monkeypatch.setattr(train, "load_artifact", refuse)
+    monkeypatch.setattr(training, "load_artifact", refuse)
     assert train.main(["--store", str(store.root), "--n-estimators", "1"]) == 1
     assert capsys.readouterr().err == "train: iris_model.pkl is refused.\n"
     assert store.versions() == [version] == [store.current()]
@@ -214,8 +216,8 @@ def test_commit_is_taken_from_the_environment_where_there_is_no_repository(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GIT_COMMIT", "abc123")
-    assert train.git_commit() == "abc123"
+    assert git_commit() == "abc123"
     monkeypatch.delenv("GIT_COMMIT")
-    assert re.fullmatch(r"[0-9a-f]{40}|unknown", train.git_commit())
+    assert re.fullmatch(r"[0-9a-f]{40}|unknown", git_commit())
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert train.git_commit() == "unknown"
+    assert git_commit() == "unknown"

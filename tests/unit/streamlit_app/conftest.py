@@ -277,7 +277,7 @@ def digits_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from model_training.data_loader import Column, Dataset
     from model_training.model import IrisModel
     from model_training.store import ArtifactStore
-    from model_training.train import train_version
+    from model_training.training import train_version
 
     bunch, folder = load_digits(), tmp_path_factory.mktemp("digits")
     data = Dataset(

@@ -1,0 +1,77 @@
+"""How a training tells what it does: a progress bar and text for a person, or JSON lines for a program."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Literal, Protocol, TextIO
+
+import msgspec
+
+Stage = Literal["read", "check", "search", "train", "evaluate", "gate", "register"]
+_BAR = 20
+
+
+class Reporter(Protocol):
+    """Told of each step; share is that of the whole training, 0 to 1."""
+
+    def progress(self, stage: Stage, share: float, text: str) -> None: ...
+
+    def warning(self, text: str) -> None: ...
+
+    def error(self, text: str) -> None: ...
+
+    def end(self, event: dict[str, Any], text: str) -> None:
+        """The outcome, as an event and in words."""
+
+
+class TextReporter:
+    """Words on stdout, warnings and errors on stderr, and a progress bar where stderr is a terminal."""
+
+    def __init__(self) -> None:
+        self._bar = sys.stderr.isatty()
+
+    def progress(self, stage: Stage, share: float, text: str) -> None:  # noqa: ARG002
+        if self._bar:
+            filled = "#" * round(_BAR * share)
+            print(f"\r\x1b[K[{filled:<{_BAR}}] {share:4.0%} {text}", end="", file=sys.stderr, flush=True)
+
+    def warning(self, text: str) -> None:
+        self._say(f"train: warning: {text}")
+
+    def error(self, text: str) -> None:
+        self._say(f"train: {text}")
+
+    def end(self, event: dict[str, Any], text: str) -> None:  # noqa: ARG002
+        self._clear()
+        print(text)
+
+    def _say(self, text: str) -> None:
+        self._clear()
+        print(text, file=sys.stderr)
+
+    def _clear(self) -> None:
+        if self._bar:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+class EventReporter:
+    """A JSON object a line, each written at once."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def progress(self, stage: Stage, share: float, text: str) -> None:
+        self._write({"event": "progress", "stage": stage, "share": round(share, 4), "text": text})
+
+    def warning(self, text: str) -> None:
+        self._write({"event": "warning", "text": text})
+
+    def error(self, text: str) -> None:
+        self._write({"event": "error", "text": text})
+
+    def end(self, event: dict[str, Any], text: str) -> None:  # noqa: ARG002
+        self._write(event)
+
+    def _write(self, event: dict[str, Any]) -> None:
+        self._stream.write(msgspec.json.encode(event).decode() + "\n")
+        self._stream.flush()

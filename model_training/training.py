@@ -1,0 +1,245 @@
+"""From a table to a version in the registry: read, check, split, search, train, judge, write, promote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+
+from model_training.artifact import load_artifact, save_artifact
+from model_training.classifier import Classifier
+from model_training.configuration import Configuration
+from model_training.data_checks import check, folds_for, search_folds
+from model_training.data_loader import DataError, Dataset
+from model_training.decision_table import TableError
+from model_training.estimators import make_model
+from model_training.evaluation import classification_metrics, cross_validate
+from model_training.gate import judge
+from model_training.model_card import make_card
+from model_training.registry import Registry, VersionRefused
+from model_training.reporter import Reporter
+from model_training.schema import Gate, Metrics, ModelCard
+from model_training.store import ArtifactStore
+from model_training.table_source import read_dataset
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The key to sign with, and those whose owners' versions are trusted."""
+
+    sign: Ed25519PrivateKey | None = None
+    public: Sequence[Ed25519PublicKey] = ()
+
+
+def run_training(
+    configuration: Configuration,
+    store: ArtifactStore,
+    registry: Registry,
+    keys: Keys,
+    reporter: Reporter,
+    force: bool = False,
+) -> ModelCard:
+    """Train a version and register it; it becomes champion if the gate lets it through, or with `force`.
+
+    Returns its card, whose gate says which of the two.
+
+    Raises:
+        DataError: the table cannot be read, or a check of it found an error.
+        ConfigurationError: the file of units cannot be read.
+        ArtifactError: what was written does not pass the loader.
+        RegistryError: the registry cannot be reached or written.
+        OSError: the store cannot be written.
+    """
+    # Said now, not after an hour of training.
+    registry.champion_version()
+    (store.root / "versions").mkdir(parents=True, exist_ok=True)
+    reporter.progress("read", 0.0, f"reading {configuration.data}")
+    dataset = read_dataset(configuration)
+    reporter.progress("check", 0.05, f"checking {len(dataset.y):,} rows")
+    findings = check(dataset, configuration)
+    for warning in findings.warnings:
+        reporter.warning(warning)
+    if findings.errors:
+        raise DataError(*findings.errors)
+    train, test = split(dataset, configuration.test_size, configuration.seed)
+    parameters = _search(configuration, dataset, train, reporter)
+
+    def fresh_model() -> Classifier:
+        return make_model(configuration.estimator, parameters, configuration.seed)
+
+    reporter.progress("train", 0.5, f"training {configuration.estimator} on {len(train):,} rows")
+    model = train_model(fresh_model, dataset, train)
+    reporter.progress("evaluate", 0.7, f"judging it on {len(test):,} rows that it has not seen")
+    probabilities = model.predict_proba(dataset.X[test])
+    folds = folds_for(configuration, len(dataset.y))
+    metrics = _metrics(fresh_model, dataset, test, probabilities, folds, configuration.seed)
+    reporter.progress("gate", 0.9, "comparing it with the champion")
+    gate = _gate(configuration, dataset, train, test, probabilities, registry, force)
+    reporter.progress("register", 0.95, "writing the version")
+    card = make_card(
+        model,
+        dataset,
+        train,
+        metrics,
+        test_size=configuration.test_size,
+        seed=configuration.seed,
+        warnings=findings.warnings,
+        gate=gate,
+    )
+    card = write_version(store, model, card, keys)
+    registry.register(card)
+    if gate.passed or gate.forced:
+        registry.promote(card.model_version)
+    return card
+
+
+def train_version(
+    dataset: Dataset,
+    make_model: Callable[[], Classifier],
+    store: ArtifactStore,
+    test_size: float,
+    seed: int,
+    sign_key: Ed25519PrivateKey | None = None,
+) -> ModelCard:
+    """Train a table and a model of one's own and make the version current, without checks and without a gate.
+
+    Raises:
+        ValueError: too few rows for the split or for cross-validation.
+        ArtifactError: the version exists, or what was written does not pass the loader.
+    """
+    train, test = split(dataset, test_size, seed)
+    model = train_model(make_model, dataset, train)
+    metrics = _metrics(
+        make_model,
+        dataset,
+        test,
+        model.predict_proba(dataset.X[test]),
+        folds_for(Configuration(), len(dataset.y)),
+        seed,
+    )
+    card = make_card(model, dataset, train, metrics, test_size=test_size, seed=seed)
+    card = write_version(store, model, card, Keys(sign_key))
+    store.activate(card.model_version)
+    return card
+
+
+def split(dataset: Dataset, test_size: float, seed: int) -> tuple[Rows, Rows]:
+    """Indices of the training rows and of those held out, with the classes in equal shares.
+
+    Raises:
+        ValueError: too few rows.
+    """
+    train, test = train_test_split(
+        np.arange(len(dataset.y)), test_size=test_size, random_state=seed, stratify=dataset.y
+    )
+    return train, test
+
+
+def train_model(make_model: Callable[[], Classifier], dataset: Dataset, train: Rows) -> Classifier:
+    """A model of the training rows, which answers from a decision table if it has one."""
+    model = make_model().train(dataset.X[train], dataset.y[train])
+    # Too many cells, no proof, or no trees: then the estimator itself answers, and the card says so.
+    with suppress(TableError):
+        model.tabulate()
+    return model
+
+
+def write_version(store: ArtifactStore, model: Classifier, card: ModelCard, keys: Keys) -> ModelCard:
+    """Write the model and its card into the store and prove them; returns the card with the pickle's digest.
+
+    Raises:
+        ArtifactError: the version exists, or what was written does not pass the loader.
+    """
+    with store.new_version(card.model_version) as folder:
+        card = save_artifact(folder, model, card, keys.sign)
+        # What the API would refuse must not become champion.
+        load_artifact(folder, card.model_version, [keys.sign.public_key()] if keys.sign else ())
+    return card
+
+
+def _search(configuration: Configuration, dataset: Dataset, train: Rows, reporter: Reporter) -> dict[str, int | float]:
+    """The parameters that were given, and those that the search found for the others."""
+    if not configuration.search:
+        return configuration.parameters
+    # Optuna takes half a second to import.
+    from model_training.search import search_parameters
+
+    return search_parameters(
+        configuration.estimator,
+        dataset.X[train],
+        dataset.y[train],
+        fixed=configuration.parameters,
+        trials=configuration.search,
+        folds=search_folds(configuration),
+        seed=configuration.seed,
+        progress=lambda share, text: reporter.progress("search", 0.1 + 0.4 * share, text),
+    )
+
+
+def _metrics(
+    make_model: Callable[[], Classifier],
+    dataset: Dataset,
+    test: Rows,
+    probabilities: NDArray[np.float32],
+    folds: int,
+    seed: int,
+) -> Metrics:
+    return Metrics(
+        **classification_metrics(dataset.y[test], probabilities),
+        cross_validation=cross_validate(make_model, dataset.X, dataset.y, folds, seed) if folds else None,
+    )
+
+
+def _gate(
+    configuration: Configuration,
+    dataset: Dataset,
+    train: Rows,
+    test: Rows,
+    probabilities: NDArray[np.float32],
+    registry: Registry,
+    force: bool,
+) -> Gate:
+    champion, not_compared = _champion_answers(registry, dataset, dataset.X[test])
+    return judge(
+        configuration.gate,
+        dataset.y[test],
+        probabilities,
+        shares=np.bincount(dataset.y[train], minlength=len(dataset.classes)) / len(train),
+        champion=champion,
+        not_compared=not_compared,
+        seed=configuration.seed,
+        forced=force,
+    )
+
+
+def _champion_answers(
+    registry: Registry, dataset: Dataset, rows: NDArray[np.float64]
+) -> tuple[tuple[str, NDArray[np.float32]] | None, str | None]:
+    """The champion's version and its probabilities for the rows, or why there are none."""
+    try:
+        champion = registry.champion()
+    except VersionRefused as error:
+        # It serves nobody, so a good new model must not wait for it.
+        return None, f"The champion cannot be compared with: {error}"
+    if champion is None:
+        return None, None
+    card = champion.card
+    columns = [column.name for column in dataset.columns]
+    if [feature.name for feature in card.features] != columns or card.classes != list(dataset.classes):
+        return None, (
+            f"The champion {card.model_version} is of another table ({card.model_name}, with other features or"
+            " classes), so there is nothing to compare."
+        )
+    if card.estimator == "logistic-regression" and np.isnan(rows).any():
+        return None, f"The champion {card.model_version} takes no missing values, so there is nothing to compare."
+    return (card.model_version, champion.model.predict_proba(rows)), None
