@@ -96,7 +96,7 @@ def golden_rows(model: Classifier, dataset: Dataset) -> list[GoldenRow]:
 
     Missing values are filled with their column's median where no row is complete: a card holds no NaN.
     """
-    rows = dataset.X[~np.isnan(dataset.X).any(axis=1)][:_GOLDEN_CANDIDATES]
+    rows = dataset.X[np.flatnonzero(~np.isnan(dataset.X).any(axis=1))[:_GOLDEN_CANDIDATES]]
     if not len(rows):
         rows = dataset.X[:_GOLDEN_CANDIDATES]
         rows = np.where(np.isnan(rows), np.nanmedian(dataset.X, axis=0), rows)

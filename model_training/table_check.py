@@ -12,7 +12,7 @@ from model_training.configuration import Configuration
 from model_training.data_checks import Findings, check
 from model_training.data_loader import DATASETS, DataError
 from model_training.table_file import ColumnSummary, class_counts, preview, summarise
-from model_training.table_source import open_table, read_dataset
+from model_training.table_source import columns_of, dataset_of, open_table, read_dataset
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def check_table(configuration: Configuration) -> Checked:
     if target is not None:
         try:
             classes = class_counts(table, target)
-            findings = check(read_dataset(configuration, table), configuration)
+            dataset = read_dataset(configuration) if built_in else dataset_of(columns_of(table), configuration)
+            findings = check(dataset, configuration)
         except DataError as error:
             findings = Findings(error.sentences, ())
     return Checked(

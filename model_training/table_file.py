@@ -161,20 +161,21 @@ def _plain(value: Any) -> Any:
 
 
 def make_dataset(
-    table: pa.Table,
+    columns: dict[str, pa.ChunkedArray],
     name: str,
     target: str | None,
     ignore: Sequence[str] = (),
     units: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """The table with its `target` column as classes and every other column that is not ignored as a feature.
+    """The columns with `target` as classes and every other one that is not ignored as a feature.
 
-    Rows without a class are left out. Booleans are read as 1 and 0. Missing numbers are NaN.
+    Rows without a class are left out. Booleans are read as 1 and 0. Missing numbers are NaN. The columns are taken out
+    of `columns` one by one, so that a large table does not lie in memory twice.
 
     Raises:
         DataError: there is no such column, or one that cannot be used; every such column is named.
     """
-    names = table.column_names
+    names = list(columns)
     if target is None:
         raise DataError(f"Name the column to predict (--target); there are {listed(names)}.")
     for wanted, what in [(target, "target"), *((column, "ignored") for column in ignore)]:
@@ -183,15 +184,16 @@ def make_dataset(
     if target in ignore:
         raise DataError(f"Column {target} is to be predicted and cannot be ignored as well.")
     features = [column for column in names if column != target and column not in ignore]
-    kinds = {column: kind_of(table.column(column)) for column in features}
-    labels, classes, kept = _labels(table.column(target), target)
+    kinds = {column: kind_of(columns[column]) for column in features}
+    n_rows = len(columns[target])
+    labels, classes, kept = _labels(columns[target], target)
     problems = _refusals(kinds)
     if problems:
         raise DataError(*problems)
     given = _units(units or {}, features)
     warnings = []
-    if len(labels) < len(table):
-        warnings.append(f"{len(table) - len(labels):,} of {len(table):,} rows have no {target}: they are left out.")
+    if len(labels) < n_rows:
+        warnings.append(f"{n_rows - len(labels):,} of {n_rows:,} rows have no {target}: they are left out.")
     booleans = [column for column in features if kinds[column] == "boolean"]
     if booleans:
         warnings.append(
@@ -200,8 +202,10 @@ def make_dataset(
         )
     X = np.empty((len(labels), len(features)), dtype=np.float64, order="F")
     for index, column in enumerate(features):
-        values = _numbers(table.column(column))
+        values = _numbers(columns.pop(column))
         X[:, index] = values if kept is None else values[kept]
+    # Arrow keeps what it frees for its next table, and there is none.
+    pa.default_memory_pool().release_unused()
     return Dataset(
         name=name,
         columns=tuple(

@@ -26,8 +26,8 @@ def open_table(configuration: Configuration) -> pa.Table:
     return read_table(path)
 
 
-def read_dataset(configuration: Configuration, table: pa.Table | None = None) -> Dataset:
-    """Its features and classes; table: what `open_table` gave, if it is open already.
+def read_dataset(configuration: Configuration) -> Dataset:
+    """Its features and classes.
 
     Raises:
         DataError: it cannot be read, or a column cannot be used.
@@ -40,8 +40,23 @@ def read_dataset(configuration: Configuration, table: pa.Table | None = None) ->
         if configuration.ignore or configuration.units:
             raise DataError(f"The table {dataset.name} is built in: it takes neither units nor columns to ignore.")
         return replace(dataset, name=configuration.name or dataset.name)
+    return dataset_of(columns_of(open_table(configuration)), configuration)
+
+
+def columns_of(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """The columns by name, each of which can be let go of."""
+    return dict(zip(table.column_names, table.columns, strict=True))
+
+
+def dataset_of(columns: dict[str, pa.ChunkedArray], configuration: Configuration) -> Dataset:
+    """The features and classes of a file's columns, which are taken out of `columns`.
+
+    Raises:
+        DataError: a column cannot be used.
+        ConfigurationError: the file of units cannot be read.
+    """
     return make_dataset(
-        open_table(configuration) if table is None else table,
+        columns,
         configuration.name or Path(configuration.data).stem,
         configuration.target,
         configuration.ignore,

@@ -80,7 +80,7 @@ def run_training(
     reporter.progress("train", 0.5, f"training {configuration.estimator} on {len(train):,} rows")
     model = train_model(fresh_model, dataset, train)
     reporter.progress("evaluate", 0.7, f"judging it on {len(test):,} rows that it has not seen")
-    probabilities = model.predict_proba(dataset.X[test])
+    probabilities = model.predict_proba(_rows(dataset, test))
     folds = folds_for(configuration, len(dataset.y))
     metrics = _metrics(fresh_model, dataset, test, probabilities, folds, configuration.seed)
     reporter.progress("gate", 0.9, "comparing it with the champion")
@@ -123,7 +123,7 @@ def train_version(
         make_model,
         dataset,
         test,
-        model.predict_proba(dataset.X[test]),
+        model.predict_proba(_rows(dataset, test)),
         folds_for(Configuration(), len(dataset.y)),
         seed,
     )
@@ -147,7 +147,7 @@ def split(dataset: Dataset, test_size: float, seed: int) -> tuple[Rows, Rows]:
 
 def train_model(make_model: Callable[[], Classifier], dataset: Dataset, train: Rows) -> Classifier:
     """A model of the training rows, which answers from a decision table if it has one."""
-    model = make_model().train(dataset.X[train], dataset.y[train])
+    model = make_model().train(_rows(dataset, train), dataset.y[train])
     # Too many cells, no proof, or no trees: then the estimator itself answers, and the card says so.
     with suppress(TableError):
         model.tabulate()
@@ -167,6 +167,14 @@ def write_version(store: ArtifactStore, model: Classifier, card: ModelCard, keys
     return card
 
 
+def _rows(dataset: Dataset, chosen: Rows) -> NDArray[np.float32]:
+    """Some rows as models read them, a column at a time: in double precision a large table would not lie twice here."""
+    rows = np.empty((len(chosen), len(dataset.columns)), dtype=np.float32)
+    for index in range(rows.shape[1]):
+        rows[:, index] = dataset.X[chosen, index]
+    return rows
+
+
 def _search(configuration: Configuration, dataset: Dataset, train: Rows, reporter: Reporter) -> dict[str, int | float]:
     """The parameters that were given, and those that the search found for the others."""
     if not configuration.search:
@@ -176,7 +184,7 @@ def _search(configuration: Configuration, dataset: Dataset, train: Rows, reporte
 
     return search_parameters(
         configuration.estimator,
-        dataset.X[train],
+        _rows(dataset, train),
         dataset.y[train],
         fixed=configuration.parameters,
         trials=configuration.search,
@@ -209,7 +217,7 @@ def _gate(
     registry: Registry,
     force: bool,
 ) -> Gate:
-    champion, not_compared = _champion_answers(registry, dataset, dataset.X[test])
+    champion, not_compared = _champion_answers(registry, dataset, _rows(dataset, test))
     return judge(
         configuration.gate,
         dataset.y[test],
@@ -223,7 +231,7 @@ def _gate(
 
 
 def _champion_answers(
-    registry: Registry, dataset: Dataset, rows: NDArray[np.float64]
+    registry: Registry, dataset: Dataset, rows: NDArray[np.float32]
 ) -> tuple[tuple[str, NDArray[np.float32]] | None, str | None]:
     """The champion's version and its probabilities for the rows, or why there are none."""
     try:

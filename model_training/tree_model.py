@@ -91,7 +91,7 @@ class TreeModel:
         parameters, rounds = self._training()
         parameters = {"objective": "multi:softprob", "num_class": n_classes, "nthread": _THREADS, **parameters}
         booster = xgboost.train(
-            parameters, xgboost.DMatrix(rows, label=labels, nthread=_THREADS), num_boost_round=rounds
+            parameters, xgboost.QuantileDMatrix(rows, label=labels, nthread=_THREADS), num_boost_round=rounds
         )
         self._native = NativeBooster(bytes(booster.save_raw(raw_format="ubj")))
         self._table = None

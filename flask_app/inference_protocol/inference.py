@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flask_app.inference_protocol.messages import (
-    PLATFORM,
     InferRequest,
     InferResponse,
     ModelMetadata,
@@ -38,7 +37,7 @@ def model_metadata(served: ServedModel) -> ModelMetadata:
     return ModelMetadata(
         name=card.model_name,
         versions=[served.version],
-        platform=PLATFORM,
+        platform="linear_pickle" if card.predictor == "linear" else "xgboost_pickle",
         inputs=[TensorMetadata("input-0", "FP32", [-1, len(card.features)])],
         outputs=[
             TensorMetadata(PREDICT, "INT64", [-1, 1]),

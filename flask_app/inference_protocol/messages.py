@@ -7,7 +7,6 @@ import msgspec
 SERVER_NAME = "flask-api"
 SERVER_VERSION = "1.0.0"
 EXTENSIONS = ["binary_tensor_data"]
-PLATFORM = "xgboost_pickle"
 
 # Values that clients set for servers of all kinds; those that this one does not know are left alone.
 Parameters = dict[str, Any]

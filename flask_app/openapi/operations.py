@@ -111,8 +111,9 @@ def _explain(examples: Examples) -> Operation:
         "operationId": "explain",
         "summary": "Predict one row, with reasons",
         "description": (
-            "What each feature adds to each class's margin (XGBoost's TreeSHAP). A class's base value and its"
-            " contributions add up to its margin; softmax over the margins gives the probabilities."
+            "What each feature adds to each class's margin: SHAP values, XGBoost's own for trees and exact for a linear"
+            " model. A class's base value and its contributions add up to its margin; softmax over the margins gives"
+            " the probabilities."
         ),
         "tags": ["prediction"],
         "requestBody": {

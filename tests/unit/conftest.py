@@ -5,6 +5,8 @@ Everything is imported inside the fixtures: the tests of the UI and of Nginx nee
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +56,46 @@ def second_version(tmp_path_factory: pytest.TempPathFactory, train_into: Callabl
     folder = tmp_path_factory.mktemp("second") / "artifacts"
     card = train_into(folder, n_estimators=3, random_state=7)
     return folder / "versions" / card.model_version
+
+
+@pytest.fixture(scope="session")
+def store_of(trained_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A store with one version of the named estimator, trained on all of Iris. Shared: read it only."""
+    import msgspec
+
+    from model_training.artifact import load_artifact, save_artifact
+    from model_training.data_loader import load_iris
+    from model_training.decision_table import TableError
+    from model_training.estimators import make_model
+    from model_training.schema import GoldenRow
+    from model_training.store import ArtifactStore
+
+    @cache
+    def make(estimator: Any) -> Path:
+        iris = load_iris()
+        model = make_model(estimator, {}, 42).train(iris.X, iris.y)
+        with suppress(TableError):
+            model.tabulate()
+        first = ArtifactStore(trained_store)
+        card = msgspec.structs.replace(
+            load_artifact(first.folder(first.current())).card,
+            model_version=estimator,
+            estimator=estimator,
+            hyperparameters=dict(model.hyperparameters),
+            predictor=model.predictor,
+            table_cells=model.table_cells,
+            golden_rows=[
+                GoldenRow(features=row.tolist(), probabilities=model.predict_proba([row])[0].tolist())
+                for row in iris.X[::50]
+            ],
+        )
+        store = ArtifactStore(tmp_path_factory.mktemp(estimator) / "artifacts")
+        with store.new_version(estimator) as folder:
+            save_artifact(folder, model, card)
+        store.activate(estimator)
+        return store.root
+
+    return make
 
 
 @pytest.fixture

@@ -262,7 +262,7 @@ def both(start_server: Any, trained_store: Path) -> Iterator[tuple[Any, Any]]:
         yield fast, slow
 
 
-def _exchange(server: Any, raw: bytes) -> bytes:
+def exchange(server: Any, raw: bytes) -> bytes:
     """All that comes back, without what differs by its nature."""
     with server.raw(timeout=20) as connection:
         with contextlib.suppress(OSError):
@@ -281,7 +281,7 @@ def _exchange(server: Any, raw: bytes) -> bytes:
     ids=[*(ROWS | NOT_CLEAN), *NOT_PLAIN],
 )
 def test_both_lanes_send_the_same_bytes(both: Any, raw: bytes) -> None:
-    fast, slow = (_exchange(server, raw) for server in both)
+    fast, slow = (exchange(server, raw) for server in both)
     assert fast == slow
     assert fast.startswith(b"HTTP/1."), fast
 

@@ -61,7 +61,12 @@ _NEW = b")\x81"
 def _with_state(state: object) -> bytes:
     """A pickle of an IrisModel with any state."""
     # Protocol 3 has no frames, so what it makes can stand in the middle of another pickle.
-    return _global("model_training.model", "IrisModel", _NEW + pickle.dumps(state, protocol=3)[2:-1] + b"b.")
+    return _made("model_training.model", "IrisModel", state)
+
+
+def _made(module: str, name: str, state: object) -> bytes:
+    """A pickle of an instance of any class with any state."""
+    return _global(module, name, _NEW + pickle.dumps(state, protocol=3)[2:-1] + b"b.")
 
 
 def _refusal(folder: Path, version: str | None = None) -> str:
@@ -231,11 +236,18 @@ def test_what_is_not_a_trained_model_is_refused(folder: Path, pickled: bytes, se
         pytest.param({"booster": "text"}, id="booster is text"),
         pytest.param({"booster": b"{L garbage"}, id="booster is garbage"),
         pytest.param({"n_classes": "three"}, id="classes is text"),
+        pytest.param({"n_classes": True}, id="classes is true"),
+        pytest.param({"n_classes": 1}, id="one class"),
+        pytest.param({"n_classes": 6}, id="more classes than the trees have"),
+        pytest.param({"max_depth": None}, id="depth is none"),
+        pytest.param({"learning_rate": float("nan")}, id="rate is not a number"),
+        pytest.param({"subsample": [0.8]}, id="share is a list"),
     ],
 )
 def test_a_model_with_a_state_of_another_kind_is_refused(folder: Path, change: dict[str, Any]) -> None:
     _replace_pickle(folder, _with_state(_state(folder) | change))
-    assert "cannot be opened (" in _refusal(folder)
+    sentence = _refusal(folder)
+    assert "cannot be opened (" in sentence or "has 4 features and 6 classes" in sentence
 
 
 def test_a_model_with_an_empty_booster_does_not_end_the_process(folder: Path, repository: Path) -> None:
