@@ -44,8 +44,8 @@ def test_every_form_of_a_request_gives_the_models_own_bits(app: Flask, model: An
     answer = client.post("/predict", json={"instances": [{"features": row} for row in rows.tolist()]}).json
     assert (answer["probabilities"], answer["predictions"]) == (expected, labels)
     lines = "\n".join(",".join(map(str, row)) for row in [NAMES, *rows.tolist()])
-    answer = client.post("/predict", data=lines, content_type="text/csv")
-    table = list(csv.DictReader(io.StringIO(answer.text)))
+    with client.post("/predict", data=lines, content_type="text/csv") as answer:
+        table = list(csv.DictReader(io.StringIO(answer.text)))
     given = [[float(value) for name, value in row.items() if name.startswith("probability_")] for row in table]
     assert np.array_equal(np.array(given, dtype=np.float32), np.array(expected, dtype=np.float32))
     tensor = {"name": "x", "shape": [len(rows), 4], "datatype": "FP64", "data": rows.tolist()}
