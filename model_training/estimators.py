@@ -41,7 +41,7 @@ PARAMETERS: dict[Estimator, dict[str, Parameter]] = {
         "n_estimators": Parameter("integer", 100, 1, 10_000, "Trees of each class."),
         "max_depth": Parameter("integer", 12, 1, 32, "Depth of a tree."),
         "subsample": _ROWS,
-        "colsample_bynode": Parameter("float", 0.5, 0.01, 1.0, "Share of the features that each split chooses from."),
+        "colsample_bynode": Parameter("float", 0.35, 0.01, 1.0, "Share of the features that each split chooses from."),
         "learning_rate": Parameter("float", 2.0, 0.1, 10.0, "How sure the answers are where the trees agree."),
     },
     "logistic-regression": {

