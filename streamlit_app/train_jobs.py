@@ -1,5 +1,8 @@
 """The jobs of the training service: progress and log of one that runs, and how one ended beside the champion."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import pandas as pd
 import streamlit as st
 
@@ -28,6 +31,21 @@ STATES = {
 }
 
 
+@dataclass
+class Log:
+    """The last lines of a job's log, and how many there were in all."""
+
+    job_id: str
+    lines: list[str] = field(default_factory=list)
+    seen: int = 0
+
+    def add(self, job: Job) -> None:
+        """Take over the lines that were asked for."""
+        self.lines = [*self.lines, *job.log][-MOST_LINES:]
+        # The service forgets the first lines of a long log, and a line may be written while it answers.
+        self.seen = max(job.log_lines, self.seen + len(job.log))
+
+
 def show_jobs(client: TrainingClient, champion: str) -> None:
     """Draw the chosen job and the list of all."""
     jobs = {job.id: job for job in client.jobs()}
@@ -41,7 +59,7 @@ def show_jobs(client: TrainingClient, champion: str) -> None:
     job = client.job(chosen)
     if job.is_over:
         _ended(client, job, champion)
-        _log(job)
+        _show_log(job.log[-MOST_LINES:], job)
     else:
         st.fragment(_watch, run_every=SECONDS_PER_LOOK)(client, job.id)
     if len(jobs) > 1:
@@ -67,8 +85,11 @@ def _row(job: Job) -> dict[str, str]:
 
 def _watch(client: TrainingClient, job_id: str) -> None:
     """Ask anew every second, without a wink of the rest of the page."""
+    log: Log = st.session_state.get("log") or Log(job_id)
+    if log.job_id != job_id:
+        log = Log(job_id)
     try:
-        job = client.job(job_id)
+        job = client.job(job_id, log.seen)
     except ApiError as error:
         train_session.show_error(error)
         st.caption("Asked again every second; the training goes on meanwhile.")
@@ -81,7 +102,9 @@ def _watch(client: TrainingClient, job_id: str) -> None:
     st.progress(job.share, text=f"{job.share:.0%} · {escape(words)}")
     st.button("Cancel", key=f"cancel:{job.id}", icon=":material/close:", on_click=_cancel, args=(client, job.id))
     _show_cancel_error()
-    _log(job)
+    log.add(job)
+    st.session_state["log"] = log
+    _show_log(log.lines, job)
 
 
 def _cancel(client: TrainingClient, job_id: str) -> None:
@@ -97,10 +120,9 @@ def _show_cancel_error() -> None:
         train_session.show_error(error)
 
 
-def _log(job: Job) -> None:
-    if not job.log:
+def _show_log(lines: Sequence[str], job: Job) -> None:
+    if not lines:
         return
-    lines = job.log[-MOST_LINES:]
     with st.expander("Log", expanded=not job.is_over, icon=":material/terminal:"):
         st.code("\n".join(lines), language=None, wrap_lines=True, height=LOG_HEIGHT_PIXELS)
         if len(lines) < job.log_lines:

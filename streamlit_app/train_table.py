@@ -1,6 +1,6 @@
 """The first step of a training: a built-in table or a visitor's file, what is in it, and what its checks say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import pandas as pd
@@ -42,6 +42,14 @@ class Table:
         if self.file is None:
             return client.train(self.name, config, force=force)
         return client.train_file(self.name, self.file, {**config, "target": self.target}, force=force)
+
+
+@dataclass
+class Checks:
+    """What was said of one source of rows, with and without a target."""
+
+    source: str
+    by_target: dict[str | None, CheckedTable] = field(default_factory=dict)
 
 
 def choose_table(client: TrainingClient, options: Options) -> Table | None:
@@ -95,14 +103,15 @@ def _file(client: TrainingClient, options: Options) -> Table | None:
 
 def _check(client: TrainingClient, source: str, name: str, file: BinaryIO | None, target: str | None) -> CheckedTable:
     """What the service says of the table; asked once for each table and target."""
-    key = (source, target)
     kept = st.session_state.get("checked")
-    if isinstance(kept, tuple) and kept[0] == key:
-        return kept[1]  # type: ignore[no-any-return]
-    with st.spinner("Checking the table"):
-        checked = client.inspect(name, target) if file is None else client.inspect_file(name, file, target)
-    st.session_state["checked"] = (key, checked)
-    return checked
+    if not isinstance(kept, Checks) or kept.source != source:
+        kept = st.session_state["checked"] = Checks(source)
+    if target not in kept.by_target:
+        with st.spinner("Checking the table"):
+            kept.by_target[target] = (
+                client.inspect(name, target) if file is None else client.inspect_file(name, file, target)
+            )
+    return kept.by_target[target]
 
 
 def _show(table: Table) -> None:
