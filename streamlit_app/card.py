@@ -25,11 +25,21 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """The features are the pixels of a picture, row by row from the top: `minimum` is empty, `maximum` full ink."""
+
+    width: int
+    height: int
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """Name, version, inputs and classes of the model that serves.
 
-    `examples` are rows to start from, by the class that the model gave them. `told` is the whole card, of which
-    nothing else is certain to be there.
+    `examples` are rows to start from, by the class that the model gave them; `picture` is there where a row is one.
+    `told` is the whole card, of which nothing else is certain to be there.
     """
 
     model_name: str
@@ -38,6 +48,7 @@ class ModelCard:
     classes: tuple[str, ...]
     examples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     golden_rows: tuple[tuple[float, ...], ...] = ()
+    picture: Picture | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -103,6 +114,21 @@ def _examples(golden: list[tuple[list[float], list[float]]], classes: tuple[str,
     return examples
 
 
+def _picture(told: Any, features: int) -> Picture | None:
+    """None where the features are no picture, or not the pixels of the one that is told of."""
+    if not isinstance(told, dict):
+        return None
+    width, height = told.get("width"), told.get("height")
+    if not isinstance(width, int) or not isinstance(height, int) or width * height != features or width < 1:
+        return None
+    try:
+        minimum = _number(told.get("minimum"), "a picture's minimum")
+        maximum = _number(told.get("maximum"), "a picture's maximum")
+    except CardError:
+        return None
+    return Picture(width, height, minimum, maximum) if minimum < maximum else None
+
+
 def parse_card(body: Any) -> ModelCard:
     """The card out of the decoded answer of GET /model. Raises CardError."""
     if not isinstance(body, dict):
@@ -125,5 +151,6 @@ def parse_card(body: Any) -> ModelCard:
         classes=classes,
         examples=_examples(golden, classes),
         golden_rows=tuple(tuple(values) for values, _ in golden),
+        picture=_picture(body.get("picture"), len(features)),
         told=body,
     )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeGuard
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -12,13 +12,21 @@ import service
 from api_errors import ApiError
 from card import ModelCard
 from charts import confusion_chart, confusion_words, share_chart, share_words
+from gate_view import show_gate
+from model_view import figures, mapping, matrix_of
+from picture_views import pixels, share_image, shares_in_words
 from text import escape, humanise, label, number, plural, shorten
+from train_config import estimator_name
 
 TITLE = "Model"
 MOST_EXPLAINED_ROWS = 10
 # Enough to compare by eye; the card for download has all of it.
 LONGEST_DIGEST = 16
-METRICS = {"macro_f1": "Macro F1", "roc_auc": "ROC AUC"}
+PREDICTORS = {
+    "decision table": "a table of all its answers, proved to equal the model",
+    "xgboost": "XGBoost",
+    "linear": "its coefficients",
+}
 SIGNATURES = {
     "verified": "Verified: one of the keys that the service trusts signed it",
     "not checked": "Not checked: the service has no key to check it with",
@@ -33,13 +41,14 @@ def show() -> None:
     st.title(f"{escape(name)} model", anchor=False)
     service.tell_of_new_model(card.model_version)
     _facts(card)
-    metrics = _mapping(card.told.get("metrics"))
-    _metrics(metrics)
+    _metrics(card)
+    _gate(card)
     left, right = st.columns(2, gap="large")
     with left:
-        _confusion(card, metrics)
+        _confusion(card)
     with right:
         _importance(card)
+    _warnings(card)
     _features(card)
     _details(card)
     _versions(card)
@@ -53,13 +62,16 @@ def show() -> None:
     )
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _facts(card: ModelCard) -> None:
-    data = _mapping(card.told.get("data"))
+    data = mapping(card.told.get("data"))
     facts = {"Version": card.model_version, "Trained": _when(card.told.get("trained_at"))}
+    if estimator := card.told.get("estimator"):
+        facts["Estimator"] = estimator_name(str(estimator))
+    if predictor := card.told.get("predictor"):
+        facts["Answered by"] = PREDICTORS.get(str(predictor), str(predictor))
+    if picture := card.picture:
+        ends = f"from {number(picture.minimum)} (empty) to {number(picture.maximum)} (ink)"
+        facts["Input"] = f"a picture of {picture.width} by {picture.height} pixels, {ends}"
     if data:
         facts["Trained from"] = _source(data)
         facts["Digest of the data"] = shorten(str(data.get("sha256") or "not told"), LONGEST_DIGEST)
@@ -94,50 +106,47 @@ def _signature(card: ModelCard) -> str:
     return SIGNATURES.get(told, told) or "Not told"
 
 
-def _metrics(metrics: Mapping[str, Any]) -> None:
-    shown = {
-        METRICS.get(name, humanise(name)): f"{value:.1%}" if 0 <= value <= 1 and "loss" not in name else f"{value:.3f}"
-        for name, value in metrics.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
-    folds = _mapping(metrics.get("cross_validation"))
-    if isinstance(folds.get("accuracy_mean"), float):
-        spread = f" ± {folds['accuracy_std']:.1%}" if isinstance(folds.get("accuracy_std"), float) else ""
-        shown[f"Accuracy over {folds.get('folds', 'several')} folds"] = f"{folds['accuracy_mean']:.1%}{spread}"
+def _metrics(card: ModelCard) -> None:
+    shown = figures(card.told.get("metrics"))
     if not shown:
         return
     st.subheader("How good it is", anchor=False)
     service.metrics(shown)
-    st.caption("Measured on rows that it was not trained on.")
+    folds = "" if mapping(mapping(card.told.get("metrics")).get("cross_validation")) else " It was not cross-validated."
+    st.caption(f"Measured on rows that it was not trained on.{folds}")
 
 
-def _confusion(card: ModelCard, metrics: Mapping[str, Any]) -> None:
-    matrix = metrics.get("confusion_matrix")
-    size = len(card.classes)
-    if not _is_matrix(matrix, size):
+def _gate(card: ModelCard) -> None:
+    gate = mapping(card.told.get("gate"))
+    if gate:
+        st.subheader("Why it serves", anchor=False)
+        show_gate(gate)
+
+
+def _warnings(card: ModelCard) -> None:
+    told = mapping(card.told.get("data")).get("warnings")
+    if isinstance(told, list) and told:
+        with st.expander(f"{plural(len(told), 'warning')} about the training data", icon=":material/warning:"):
+            st.markdown("\n".join(f"- {escape(str(text))}" for text in told))
+
+
+def _confusion(card: ModelCard) -> None:
+    matrix, classes = matrix_of(card.told)
+    if not matrix:
         return
     st.subheader("Where it errs", anchor=False)
-    words = confusion_words(matrix, card.classes)
-    st.altair_chart(confusion_chart(matrix, card.classes, service.theme()), alt=words, key="confusion")
+    words = confusion_words(matrix, classes)
+    st.altair_chart(confusion_chart(matrix, classes, service.theme()), alt=words, key="confusion")
     st.caption(escape(shorten(words, 400)))
-
-
-def _is_matrix(matrix: Any, size: int) -> TypeGuard[list[list[int]]]:
-    return (
-        isinstance(matrix, list)
-        and len(matrix) == size
-        and all(isinstance(line, list) and len(line) == size for line in matrix)
-        and all(isinstance(count, int) for line in matrix for count in line)
-    )
 
 
 def _importance(card: ModelCard) -> None:
     told = {
         str(name): float(value)
-        for name, value in _mapping(card.told.get("feature_importance")).items()
+        for name, value in mapping(card.told.get("feature_importance")).items()
         if isinstance(value, int | float)
     }
-    note = "Share of what the model's trees gain by each feature, from its card."
+    note = "Each feature's share in what the model makes of a row, from its card."
     if not told:
         told, rows = _explained(card.model_version, card)
         note = (
@@ -147,9 +156,14 @@ def _importance(card: ModelCard) -> None:
     total = sum(told.values())
     if not total:
         return
+    st.subheader("What it looks at", anchor=False)
+    if card.picture:
+        matrix = pixels(card, card.picture, told)
+        st.image(share_image(matrix, service.theme()), alt=shares_in_words(matrix), output_format="PNG")
+        st.caption(f"{note} The stronger the colour, the larger.")
+        return
     names = {feature.name: label(feature) for feature in card.features}
     shares = {names.get(name, name).replace("\\", ""): value / total for name, value in told.items()}
-    st.subheader("What it looks at", anchor=False)
     chart = share_chart(shares, service.theme(), ("Feature", "Share"))
     st.altair_chart(chart, alt=share_words("Feature importance", shares), key="importance")
     st.caption(note)
@@ -191,7 +205,7 @@ def _features(card: ModelCard) -> None:
 
 def _details(card: ModelCard) -> None:
     for title, name in (("Hyperparameters", "hyperparameters"), ("Package versions", "packages")):
-        told = _mapping(card.told.get(name))
+        told = mapping(card.told.get(name))
         if told:
             with st.expander(title):
                 rows = {escape(str(key)): escape(_shown(value)) for key, value in told.items()}

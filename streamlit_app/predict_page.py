@@ -8,11 +8,14 @@ from statistics import median
 import streamlit as st
 
 import inputs
+import picture_inputs
 import service
 from api_client import Prediction
 from api_errors import ApiError, InputRejected
-from card import ModelCard
+from card import ModelCard, Picture
 from charts import place_chart, probability_chart, probability_words, reason_chart
+from picture_views import ink_image, ink_in_words, pixels, reason_image
+from picture_views import reasons_in_words as pixel_reasons_in_words
 from reasons import (
     outside,
     place_in_words,
@@ -41,10 +44,14 @@ def show() -> None:
     name = humanise(card.model_name)
     st.set_page_config(page_title=f"{name}: predict")
     st.title(escape(name), anchor=False)
-    st.caption(
-        f"From {plural(len(card.features), 'value')} to one of {plural(len(card.classes), 'class', 'classes')}: "
-        "set the values and see what the model says, and why."
-    )
+    many = plural(len(card.classes), "class", "classes")
+    if card.picture:
+        size = f"{card.picture.width} by {card.picture.height} pixels"
+        st.caption(f"From a picture of {size} to one of {many}: draw one and see what the model says, and why.")
+        picture_inputs.begin(card.picture)
+    else:
+        values = plural(len(card.features), "value")
+        st.caption(f"From {values} to one of {many}: set the values and see what the model says, and why.")
     service.tell_of_new_model(card.model_version)
     _work(card)
 
@@ -52,6 +59,9 @@ def show() -> None:
 @st.fragment
 def _work(card: ModelCard) -> None:
     """Inputs and result; a move of a slider runs this part of the page only."""
+    if card.picture:
+        _work_on_picture(card, card.picture)
+        return
     inputs.read_link(card)
     left, right = st.columns([2, 3], gap="large")
     with left:
@@ -59,6 +69,19 @@ def _work(card: ModelCard) -> None:
     inputs.write_link(card, row)
     with right:
         _result(card, row)
+
+
+def _work_on_picture(card: ModelCard, picture: Picture) -> None:
+    picture_inputs.read_link(card, picture)
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        row = picture_inputs.show_inputs(card, picture)
+    picture_inputs.write_link(card, picture, row)
+    with right:
+        if picture_inputs.is_empty(row, picture):
+            st.info("Draw a picture, upload an image or start from an example.", icon=":material/draw:")
+        else:
+            _result(card, row)
 
 
 def _inputs(card: ModelCard) -> dict[str, float]:
@@ -74,8 +97,14 @@ def _inputs(card: ModelCard) -> dict[str, float]:
 
 
 def _is_slow() -> bool:
-    seconds: deque[float] = st.session_state.setdefault("seconds", deque(maxlen=REMEMBERED_CALLS))
+    seconds = _seconds()
     return bool(seconds) and median(seconds) > SLOW_SECONDS
+
+
+def _seconds() -> deque[float]:
+    """The time that each of the last calls took."""
+    seconds: deque[float] = st.session_state.setdefault("seconds", deque(maxlen=REMEMBERED_CALLS))
+    return seconds
 
 
 def _examples(card: ModelCard) -> None:
@@ -110,7 +139,7 @@ def _result(card: ModelCard, row: dict[str, float]) -> None:
         return
     except ApiError as error:
         service.offer_retry(error, card)
-    st.session_state["seconds"].append(prediction.seconds)
+    _seconds().append(prediction.seconds)
     if prediction.model_version != card.model_version:
         _reload_if_changed(card)
         service.tell_of_new_model(prediction.model_version)
@@ -145,7 +174,9 @@ def _show(card: ModelCard, row: dict[str, float], prediction: Prediction) -> Non
             probability_chart(probabilities, name, theme), alt=probability_words(probabilities, name), key="chances"
         )
     ranked = []
-    if prediction.contributions and name in prediction.contributions:
+    if card.picture:
+        _show_picture(card, card.picture, row, prediction, theme)
+    elif prediction.contributions and name in prediction.contributions:
         reasons = reasons_for(card, row, prediction.contributions[name])
         ranked = [reason.name for reason in reasons]
         with st.container(border=True):
@@ -153,8 +184,33 @@ def _show(card: ModelCard, row: dict[str, float], prediction: Prediction) -> Non
             st.markdown("\n".join(f"- {line}" for line in sentences(reasons, name)) or "No feature speaks louder.")
             st.altair_chart(reason_chart(reasons, theme), alt=reasons_in_words(reasons, name), key="why")
             st.caption(f"What each value adds to the margin of {escape(name)}: blue speaks for it, orange against it.")
-    _where(card, row, prediction, ranked, theme)
+    if not card.picture:
+        _where(card, row, prediction, ranked, theme)
     _request(row, prediction)
+
+
+def _show_picture(card: ModelCard, picture: Picture, row: dict[str, float], prediction: Prediction, theme: str) -> None:
+    """The picture itself, and which of its pixels speak for the class."""
+    ink, name = picture_inputs.ink_of(row, picture), prediction.class_name
+    strange = len({item.field for item in prediction.warnings} | {feature.name for feature in outside(card, row)})
+    with st.container(border=True):
+        seen, why = st.columns(2)
+        with seen:
+            st.subheader("What it sees", anchor=False)
+            st.image(ink_image(ink, theme), alt=ink_in_words(ink), output_format="PNG")
+        parts = (prediction.contributions or {}).get(name)
+        if parts:
+            matrix = pixels(card, picture, parts)
+            with why:
+                st.subheader("Why", anchor=False)
+                words = pixel_reasons_in_words(matrix, name)
+                st.image(reason_image(ink, matrix, theme), alt=words, output_format="PNG")
+                st.caption(f"Blue pixels speak for {escape(name)}, with or without ink; orange ones against it.")
+        if strange:
+            st.warning(
+                f"{plural(strange, 'pixel is', 'pixels are')} as in no training picture, so take the answer with care.",
+                icon=":material/warning:",
+            )
 
 
 def _where(card: ModelCard, row: dict[str, float], prediction: Prediction, ranked: list[str], theme: str) -> None:

@@ -1,6 +1,8 @@
 """What every page shares: the one client, the cached card, and how an error of the API looks."""
 
+import contextlib
 import os
+import time
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -12,6 +14,8 @@ from card import ModelCard
 from text import escape, humanise
 
 CARD_TTL_SECONDS = 30
+SWITCH_SECONDS = 10.0
+SWITCH_PAUSE_SECONDS = 0.25
 
 
 @st.cache_resource
@@ -59,6 +63,19 @@ def card_or_stop(title: str) -> ModelCard:
 def forget_card() -> None:
     """The next fetch_card asks the API."""
     _card.clear()
+
+
+def wait_for_version(version: str) -> bool:
+    """Wait until the API serves the version, which takes it a second or two; False if it does not within seconds."""
+    deadline = time.monotonic() + SWITCH_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ApiError):
+            if client().ready().model_version == version:
+                forget_card()
+                return True
+        time.sleep(SWITCH_PAUSE_SECONDS)
+    forget_card()
+    return False
 
 
 def tell_of_new_model(version: str) -> None:

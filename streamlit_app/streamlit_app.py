@@ -17,6 +17,7 @@ def main() -> None:
         st.Page(HERE / "predict_page.py", title="Predict", icon=":material/tune:", default=True),
         st.Page(HERE / "batch_page.py", title="Batch", icon=":material/table_rows:", url_path="batch"),
         st.Page(HERE / "model_page.py", title="Model", icon=":material/badge:", url_path="model-card"),
+        st.Page(HERE / "train_page.py", title="Train", icon=":material/model_training:", url_path="train"),
         st.Page(HERE / "status_page.py", title="Status", icon=":material/monitor_heart:", url_path="status"),
     ]
     st.navigation(pages, position="top").run()

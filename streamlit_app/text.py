@@ -1,6 +1,7 @@
 """Words for the page, made from names in the card."""
 
 import re
+from datetime import datetime
 
 from card import Feature
 
@@ -63,3 +64,11 @@ def feature_with_value(feature: Feature, value: float) -> str:
 def plural(count: int, one: str, many: str = "") -> str:
     """ "1 row", "12,000 rows"."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def moment(told: str) -> str:
+    """A moment of ISO 8601 in UTC: "21 Nov 2026, 15:27:04"; what is none stays as it is."""
+    try:
+        return f"{datetime.fromisoformat(told):%d %b %Y, %H:%M:%S}".lstrip("0")
+    except ValueError:
+        return told
