@@ -40,6 +40,7 @@ TOGETHER = [
     ("shadow", "model-store", "retraining", "training-service", "registry", "network-policies"),
     # The other way round.
     ("network-policies", "model-store", "registry", "training-service", "retraining", "autoscaling"),
+    ("model-store", "retraining", "training-service", "registry"),
 ]
 
 
