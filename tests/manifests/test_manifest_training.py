@@ -261,26 +261,25 @@ def test_clients_of_the_registry_have_its_address(everything: Objects, name: str
     assert {"secretRef": {"name": "registry-client", "optional": True}} in container(workload)["envFrom"]
 
 
-def test_an_overlay_with_its_own_bucket(tmp_path: Path) -> None:
-    overlay = write_overlay(tmp_path, "k8s", ["model-store", "registry"], patches=advice("registry"))
-    objects = parse(kustomize(overlay))
-    (source,) = container(objects["Deployment", "mlflow-server"])["envFrom"]
-    settings = objects["ConfigMap", source["configMapRef"]["name"]]["data"]
-    assert settings["MLFLOW_ARTIFACTS_DESTINATION"] == "s3://models"
-    assert settings["MLFLOW_S3_ENDPOINT_URL"] == "https://s3.example.com"
-
-
 @pytest.mark.parametrize("name", ["retraining", "training-api"])
 def test_without_the_registry_nothing_is_missing(trained: Objects, name: str) -> None:
     reference = environment(container(workloads_of(trained)[name]))["MLFLOW_TRACKING_URI"]["configMapKeyRef"]
     assert reference["optional"] is True and ("ConfigMap", reference["name"]) not in trained
 
 
-def test_credentials_of_postgres_and_the_bucket_are_in_a_secret(everything: Objects) -> None:
-    variables = environment(container(everything["Deployment", "mlflow-server"]))
-    for name in ("MLFLOW_BACKEND_STORE_URI", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        assert variables[name]["secretKeyRef"]["name"] == "mlflow-storage"
-        assert variables[name]["secretKeyRef"]["key"] == name
+def test_where_mlflow_keeps_things_is_in_a_secret_that_must_exist(everything: Objects) -> None:
+    server = everything["Deployment", "mlflow-server"]
+    (tables,) = pod(server)["spec"]["initContainers"]
+    for found in (container(server), tables):
+        uri = environment(found)["MLFLOW_BACKEND_STORE_URI"]["secretKeyRef"]
+        assert uri == {"name": "mlflow-storage", "key": "MLFLOW_BACKEND_STORE_URI"}
+    # The Secret last: it goes before the ConfigMap.
+    settings, secret = container(server)["envFrom"]
+    assert secret == {"secretRef": {"name": "mlflow-storage"}}
+    public = everything["ConfigMap", settings["configMapRef"]["name"]]["data"]
+    comment = (ROOT / "k8s/components/registry/kustomization.yaml").read_text()
+    keys = set(re.findall(r"--from-literal=([A-Z0-9_]+)=", comment))
+    assert "MLFLOW_BACKEND_STORE_URI" in keys and not keys & public.keys()
 
 
 # Who may call whom
