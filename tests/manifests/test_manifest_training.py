@@ -1,5 +1,6 @@
 """The components that train: what they need, who may call whom, and how a training ends."""
 
+import os
 import re
 import tomllib
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from model_training.configuration import Configuration
-from model_training.train import main as train
+from model_training.train import REJECTED, USAGE
 from tests.manifests.combinations import NEEDS, Objects, kustomize, parse, run_kustomize, workloads_of, write_overlay
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,6 +148,23 @@ def test_an_overlay_for_several_nodes(tmp_path: Path) -> None:
     assert (spec["accessModes"], spec["storageClassName"]) == (["ReadWriteMany"], "YOURS")
 
 
+@pytest.mark.parametrize("name", ["staging", "production"])
+def test_an_overlay_names_the_registry_of_every_image(name: str, tmp_path: Path) -> None:
+    """In the overlay itself, where an operator lists components, its images are renamed with all others."""
+    overlay = ROOT / f"k8s/overlays/{name}"
+    written = yaml.safe_load((overlay / "kustomization.yaml").read_text())
+    written["resources"] = [os.path.relpath(ROOT / "k8s/base", tmp_path)]
+    added = ["model-store", "retraining", "training-service", "registry"]
+    listed = [path.rpartition("/")[2] for path in written["components"]]
+    written["components"] = [os.path.relpath(ROOT / "k8s/components" / part, tmp_path) for part in [*listed, *added]]
+    written["patches"] = [patch for patch in written["patches"] if "path" not in patch]
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(written))
+    for workload in workloads_of(parse(kustomize(tmp_path))).values():
+        spec = pod(workload)["spec"]
+        for found in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert found["image"].startswith("registry.example.com/iris/"), found["image"]
+
+
 # Retraining
 
 
@@ -182,13 +200,8 @@ def test_a_rejected_model_fails_the_job_at_once(trained: Objects) -> None:
     assert final["action"] == "FailJob"
     exits = final["onExitCodes"]
     assert exits["containerName"] == container(trained["CronJob", "retraining"])["name"]
-    assert (exits["operator"], exits["values"]) == ("In", [2, 3])
-
-
-def test_usage_is_one_of_the_statuses_that_are_final(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        train(["--no-such-option"])
-    assert ended.value.code == 2
+    # What failed for a moment, status 1, is tried again.
+    assert (exits["operator"], exits["values"]) == ("In", [USAGE, REJECTED])
 
 
 def test_the_attempts_fit_into_the_deadline(trained: Objects) -> None:
@@ -227,6 +240,17 @@ def test_a_greedy_job_fails_before_the_container_does(trained: Objects) -> None:
     service = container(trained["Deployment", "training-api"])
     limit = re.fullmatch(r"(\d+)Gi", service["resources"]["limits"]["memory"])
     assert limit and int(limit[1]) * 1024 > int(environment(service)["JOB_MEMORY_MB"]) + 512
+
+
+@pytest.mark.parametrize("name", ["training-api", "mlflow-server"])
+def test_grace_periods_add_up(everything: Objects, name: str) -> None:
+    workload = everything["Deployment", name]
+    wait = int(container(workload)["lifecycle"]["preStop"]["exec"]["command"][-1])
+    finish = int(environment(container(workload)).get("GRACEFUL_TIMEOUT_SECONDS", 0))
+    grace = pod(workload)["spec"]["terminationGracePeriodSeconds"]
+    assert wait + finish + 5 <= grace
+    row = rf"\| `{name}` \| {wait} s \| [^|]+ \| {wait + finish} s \| {grace} s \|"
+    assert re.search(row, (ROOT / "docs/operations.md").read_text()), row
 
 
 # Secrets and the registry
