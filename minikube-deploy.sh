@@ -2,8 +2,11 @@
 # Usage: ./minikube-deploy.sh            deploy on Minikube, or update what runs there
 #        ./minikube-deploy.sh --delete   remove the stack and its images; Minikube itself keeps running
 #        ./minikube-deploy.sh --help     this text
+#        ./minikube-deploy.sh --with retraining --with training-service
+#                                        the same with these components (docs/operations.md), each time anew: retraining,
+#                                        training-service, and registry, which needs the Secret mlflow-storage
 #
-# Starts Minikube if need be, builds the three images inside it, makes the certificates, applies k8s/overlays/minikube, waits until
+# Starts Minikube if need be, builds the images inside it, makes the certificates, applies k8s/overlays/minikube, waits until
 # everything is ready, and asks for one prediction through Nginx. Nothing but the named Minikube cluster is touched.
 #
 #   MINIKUBE_PROFILE   which Minikube cluster (minikube)
@@ -17,6 +20,8 @@ PROFILE=${MINIKUBE_PROFILE:-minikube}
 ROLLOUT_TIMEOUT=${ROLLOUT_TIMEOUT:-300}
 NAMESPACE=iris
 PARTS="flask-api streamlit-ui nginx-server"
+IMAGES=$PARTS
+COMPONENTS=""
 OVERLAY=.run/minikube
 CERTS=.run/minikube-certs
 
@@ -30,6 +35,25 @@ say() { printf '==> %s\n' "$*"; }
 fail() {
   reason=$1
   exit 1
+}
+
+# with NAME: whether this component is deployed.
+with() { case " $COMPONENTS " in *" $1 "*) ;; *) return 1 ;; esac; }
+
+# add_component NAME: deploy it.
+add_component() {
+  case $1 in
+    retraining) extra_image=model-training extra_part="" ;;
+    training-service) extra_image=model-training extra_part=training-api ;;
+    registry) extra_image=mlflow-server extra_part=mlflow-server ;;
+    *) fail "--with takes retraining, training-service or registry, not: ${1:-nothing}" ;;
+  esac
+  # Before what needs it.
+  [ -n "$COMPONENTS" ] || COMPONENTS=model-store
+  ! with "$1" || return 0
+  COMPONENTS="$COMPONENTS $1"
+  PARTS="$PARTS${extra_part:+ $extra_part}"
+  case " $IMAGES " in *" $extra_image "*) ;; *) IMAGES="$IMAGES $extra_image" ;; esac
 }
 
 # Both name the cluster each time, so that the current context, whatever it is, plays no part.
@@ -147,9 +171,17 @@ make_secrets() {
   kube create secret tls nginx-certs --cert="$CERTS/tls.crt" --key="$CERTS/tls.key" --dry-run=client -o yaml |
     kube apply -f - || fail "the Secret nginx-certs was not accepted; the reason stands above"
   # Once: a new one would end the sessions of every open page.
-  if ! kube get secret streamlit-cookie >/dev/null 2>&1; then
-    openssl rand -hex 32 | tr -d '\n' | kube create secret generic streamlit-cookie --from-file=cookie-secret=/dev/stdin ||
-      fail "the Secret streamlit-cookie was not accepted; the reason stands above"
+  make_secret_once streamlit-cookie cookie-secret
+  ! with training-service || make_secret_once training-admin token
+  ! with registry || kube get secret mlflow-storage >/dev/null 2>&1 ||
+    fail "the registry has to know its Postgres and its bucket: make the Secret mlflow-storage (the head of k8s/components/registry/kustomization.yaml says how), then run this again"
+}
+
+# make_secret_once NAME KEY: a Secret with a random value.
+make_secret_once() {
+  if ! kube get secret "$1" >/dev/null 2>&1; then
+    openssl rand -hex 32 | tr -d '\n' | kube create secret generic "$1" --from-file="$2=/dev/stdin" ||
+      fail "the Secret $1 was not accepted; the reason stands above"
   fi
 }
 
@@ -161,10 +193,8 @@ write_overlay() {
 # Written by minikube-deploy.sh.
 resources:
   - ../../k8s/overlays/minikube
-images:
-  - {name: flask-api, newTag: $flask_api_tag}
-  - {name: streamlit-ui, newTag: $streamlit_ui_tag}
-  - {name: nginx-server, newTag: $nginx_server_tag}
+components:$(for name in $COMPONENTS; do printf '\n  - ../../k8s/components/%s' "$name"; done)
+images:$image_tags
 patches:
   - target: {kind: Deployment, name: nginx-server}
     patch: |-
@@ -194,6 +224,13 @@ check_prediction() {
     sleep 1
   done
   [ -n "$port" ] || fail "kubectl port-forward to nginx-server did not start: $(cat "$log")"
+  if [ -n "$COMPONENTS" ]; then
+    # The volume may hold the model of any table.
+    answer=$(curl -fsS --noproxy '*' --max-time 20 --retry 3 --cacert "$CERTS/ca.crt" "https://127.0.0.1:$port/ready") ||
+      fail "GET /ready through Nginx failed; the logs of nginx-server and flask-api stand above"
+    say "the API serves: $answer"
+    return
+  fi
   # Where keys are wanted, ask as the UI does; the key stays out of the list of processes.
   key=$(kube get secret api-keys -o 'jsonpath={.data.API_KEY}' 2>/dev/null | openssl base64 -d -A) || key=""
   answer=$(printf '%s' "${key:+header = \"X-API-Key: $key\"}" | curl -K - -fsS --noproxy '*' --max-time 20 --retry 3 --cacert "$CERTS/ca.crt" -H 'Content-Type: application/json' \
@@ -226,18 +263,33 @@ Remove everything with: ./minikube-deploy.sh --delete
 EOF
 }
 
+# What there is beyond the stack.
+print_training() {
+  ! with training-service || cat <<EOF
+
+The page Train asks for the admin token:
+  kubectl --context $PROFILE -n $NAMESPACE get secret training-admin -o 'jsonpath={.data.token}' | base64 -d
+EOF
+  ! with retraining || cat <<EOF
+
+To train now, and not only at night:
+  kubectl --context $PROFILE -n $NAMESPACE create job --from=cronjob/retraining retraining-now
+EOF
+}
+
 deploy() {
   check_tools
-  for part in $PARTS; do
-    [ -f "Dockerfile.$part" ] || fail "Dockerfile.$part is missing; run this from a complete clone"
+  for image in $IMAGES; do
+    [ -f "Dockerfile.$image" ] || fail "Dockerfile.$image is missing; run this from a complete clone"
   done
   start_minikube
-  flask_api_tag=$(content_tag flask-api) || fail "a file that Dockerfile.flask-api copies is missing; see above"
-  streamlit_ui_tag=$(content_tag streamlit-ui) || fail "a file that Dockerfile.streamlit-ui copies is missing; see above"
-  nginx_server_tag=$(content_tag nginx-server) || fail "a file that Dockerfile.nginx-server copies is missing; see above"
-  build_image flask-api "$flask_api_tag"
-  build_image streamlit-ui "$streamlit_ui_tag"
-  build_image nginx-server "$nginx_server_tag"
+  image_tags=""
+  for image in $IMAGES; do
+    tag=$(content_tag "$image") || fail "a file that Dockerfile.$image copies is missing; see above"
+    build_image "$image" "$tag"
+    image_tags="$image_tags
+  - {name: $image, newTag: $tag}"
+  done
   kube apply -f k8s/base/namespace.yaml || fail "the cluster does not answer; try: minikube -p $PROFILE update-context"
   make_secrets
   write_overlay
@@ -249,6 +301,7 @@ deploy() {
   done
   check_prediction
   print_addresses
+  print_training
 }
 
 delete() {
@@ -257,7 +310,7 @@ delete() {
   say "removing the namespace $NAMESPACE"
   kube delete namespace "$NAMESPACE" --ignore-not-found --timeout=180s ||
     fail "the namespace $NAMESPACE is still there; see: kubectl --context $PROFILE describe namespace $NAMESPACE"
-  for image in $(mk image ls | grep -E '(^|/)(flask-api|streamlit-ui|nginx-server):sha-[0-9a-f]*$' || true); do
+  for image in $(mk image ls | grep -E '(^|/)(flask-api|streamlit-ui|nginx-server|model-training|mlflow-server):sha-[0-9a-f]*$' || true); do
     mk image rm "$image" || say "the image $image stays: it is still in use"
   done
   rm -rf "$OVERLAY"
@@ -268,6 +321,14 @@ trap on_exit EXIT
 trap 'exit 130' INT TERM
 case ${1-} in
   "") deploy ;;
+  --with)
+    while [ $# -gt 0 ]; do
+      [ "$1" = --with ] || fail "unknown argument: $1 (see --help)"
+      add_component "${2-}"
+      shift 2
+    done
+    deploy
+    ;;
   --delete) delete ;;
   -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" ;;
   *) fail "unknown argument: $1 (see --help)" ;;

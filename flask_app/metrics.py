@@ -6,19 +6,21 @@ Under Gunicorn (PROMETHEUS_MULTIPROC_DIR is set) workers count into files, and a
 import os
 import time
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from flask import Flask
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from werkzeug.wsgi import ClosingIterator
 
 from flask_app import metrics_files
 from model_training.schema import ModelCard
+from model_training.training_record import OUTCOMES, TrainingRecord
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -55,6 +57,20 @@ MODEL_INFO = Gauge(
     "flask_api_model_info",
     "1 for each model version that a worker serves now; two only while they switch.",
     ("model_name", "model_version"),
+    multiprocess_mode="livemax",
+    registry=registry,
+)
+MODEL_TRAINED_TIME = Gauge(
+    "flask_api_model_trained_timestamp_seconds",
+    "When each model version that a worker serves now was trained, in Unix time, as its card says.",
+    ("model_version",),
+    multiprocess_mode="livemax",
+    registry=registry,
+)
+MODEL_ACCURACY = Gauge(
+    "flask_api_model_held_out_accuracy",
+    "Share of the held-out rows that each model version that a worker serves now got right, as its card says.",
+    ("model_version",),
     multiprocess_mode="livemax",
     registry=registry,
 )
@@ -107,6 +123,7 @@ REASONS = {
 _rejected = {status: REQUESTS_REJECTED.labels(reason) for status, reason in REASONS.items()}
 _loads = {outcome: MODEL_LOADS.labels(outcome) for outcome in ("success", "refused")}
 _shadow_rows = {agreed: SHADOW_ROWS.labels(str(agreed).lower()) for agreed in (True, False)}
+_OF_SERVED_VERSIONS = {"flask_api_model_trained_timestamp_seconds", "flask_api_model_held_out_accuracy"}
 _durations: dict[tuple[str | None, str, int], Histogram] = {}
 _rows: dict[str, tuple[Counter, ...]] = {}
 
@@ -122,6 +139,10 @@ def model_loaded(card: ModelCard, previous: ModelCard | None) -> None:
     if previous is not None and previous.model_version != card.model_version:
         MODEL_INFO.labels(previous.model_name, previous.model_version).set(0)
     MODEL_INFO.labels(card.model_name, card.model_version).set(1)
+    MODEL_ACCURACY.labels(card.model_version).set(card.metrics.accuracy)
+    trained = _unix_time(card.trained_at)
+    if trained is not None:
+        MODEL_TRAINED_TIME.labels(card.model_version).set(trained)
     # At 0 before the first row, or a rate would miss it.
     _row_counters(card)
     _loads["success"].inc()
@@ -168,19 +189,55 @@ def count_rejected(status: int) -> None:
         counter.inc()
 
 
-def exposition() -> bytes:
-    """All metrics of all workers in Prometheus' text format."""
-    return generate_latest(_All())
+def exposition(last_training: TrainingRecord | None) -> bytes:
+    """All metrics of all workers, and how the store's last training ended, in Prometheus' text format."""
+    return generate_latest(_All(last_training))
 
 
 class _All(Collector):
     """Without the versions that no worker serves any more: a value in a worker's file cannot be taken back."""
 
+    def __init__(self, last_training: TrainingRecord | None) -> None:
+        self._last_training = last_training
+
     def collect(self) -> Iterator[Metric]:
-        for metric in sorted(_collected(), key=lambda metric: metric.name):
-            if metric.name == "flask_api_model_info":
-                metric.samples = [sample for sample in metric.samples if sample.value]
-            yield metric
+        found = {metric.name: metric for metric in [*_collected(), *training_metrics(self._last_training)]}
+        info = found.get("flask_api_model_info")
+        if info is not None:
+            info.samples = [sample for sample in info.samples if sample.value]
+            served = {sample.labels["model_version"] for sample in info.samples}
+            for name in _OF_SERVED_VERSIONS & found.keys():
+                metric = found[name]
+                metric.samples = [sample for sample in metric.samples if sample.labels["model_version"] in served]
+        return iter([found[name] for name in sorted(found)])
+
+
+def training_metrics(record: TrainingRecord | None) -> Iterator[Metric]:
+    """How and when a training ended; nothing where no training is known of: a time of 0 would look like one of 1970."""
+    if record is None:
+        return
+    outcome = GaugeMetricFamily(
+        "flask_api_last_training_outcome",
+        "1 for the way in which the last training ended, 0 for the others.",
+        labels=["outcome"],
+    )
+    for name in OUTCOMES:
+        outcome.add_metric([name], float(name == record.outcome))
+    yield outcome
+    finished = _unix_time(record.finished_at)
+    if finished is not None:
+        yield GaugeMetricFamily(
+            "flask_api_last_training_timestamp_seconds", "When the last training ended, in Unix time.", finished
+        )
+
+
+def _unix_time(moment: str) -> float | None:
+    """Of a time in ISO 8601; None if it is none, or has no zone: half a day off would be worse than no time."""
+    try:
+        parsed = datetime.fromisoformat(moment)
+    except ValueError:
+        return None
+    return parsed.timestamp() if parsed.tzinfo else None
 
 
 def _collected() -> list[Metric]:

@@ -20,6 +20,7 @@ from flask_app.rows_decoder import RowsDecoder
 from model_training.artifact import CARD_FILE, MODEL_FILE, Artifact, ArtifactError, load_artifact
 from model_training.signing import SIGNATURE_FILE
 from model_training.store import ArtifactStore
+from model_training.training_record import TrainingRecord, read_record
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -79,6 +80,7 @@ class ModelHolder:
         self._stop = threading.Event()
         self.served: ServedModel | None = None
         self.refusal: str | None = None
+        self.last_training: TrainingRecord | None = None
 
     def require(self) -> ServedModel:
         """The model, for the request under way.
@@ -98,6 +100,8 @@ class ModelHolder:
 
         The state is taken before the files are read: what changes in between is seen at the next look.
         """
+        # Here rather than at a scrape, which must not wait for a volume that hangs.
+        self.last_training = read_record(self._store.root)
         try:
             version = self._store.current()
             folder = self._store.folder(version)

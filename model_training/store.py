@@ -20,6 +20,7 @@ import argparse
 import errno
 import fcntl
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -146,6 +147,31 @@ class ArtifactStore:
             self._write(_POINTER, [version])
             self._write(_HISTORY, history[:-1])
 
+    def take_over(self, version: str, other: ArtifactStore) -> bool:
+        """Copy another store's version and make it current, unless this store has a pointer; says whether it did.
+
+        Any number of processes may do this at once, also while others train into this store.
+
+        Raises:
+            ArtifactError: the other store has no such version.
+        """
+        source = other.existing(version)
+        if (self.root / _POINTER).exists():
+            return False
+        if not self._has(version):
+            try:
+                with self.new_version(version) as folder:
+                    shutil.copytree(source, folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
+            except ArtifactError:
+                # Another process brought it meanwhile.
+                self.existing(version)
+        with self._locked():
+            # Even a pointer that cannot be read is somebody's choice.
+            if (self.root / _POINTER).exists():
+                return False
+            self._write(_POINTER, [version])
+        return True
+
     def cards(self, public_keys: Sequence[Ed25519PublicKey] = ()) -> list[ModelCard]:
         """The cards that can be read, and are signed where there are public keys, newest version first."""
         cards = []
@@ -244,6 +270,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if options.command == "verify":
             return _verify(store, options.version, keys)
+        if options.command == "seed":
+            return _seed(store, ArtifactStore(options.source), keys)
         before = store.current_or_none()
         forward = options.command == "activate"
         version = options.version if forward else store.previous()
@@ -271,6 +299,27 @@ def _prove(store: ArtifactStore, version: str, keys: Sequence[Ed25519PublicKey])
         return load_artifact(folder, version, keys)
     except ArtifactError as error:
         raise ArtifactError(f"version {version} is refused, and nothing was switched: {error}") from error
+
+
+def _seed(store: ArtifactStore, source: ArtifactStore, keys: Sequence[Ed25519PublicKey]) -> int:
+    """Take over the source's current version, and say so; what is refused leaves the store as it is, and is no error.
+
+    A first model is a convenience: without one the API waits for a training, and must not fail to start.
+    """
+    if (current := store.current_or_none()) is not None:
+        print(f"version {current} stays current in {store.root}")
+        return 0
+    try:
+        version = source.current()
+        _prove(source, version, keys)
+    except ArtifactError as error:
+        print(f"store: nothing was taken over from {source.root}: {error}", file=sys.stderr)
+        return 0
+    if store.take_over(version, source):
+        print(f"version {version} of {source.root} is current in {store.root}")
+    else:
+        print(f"the pointer of {store.root} stays as it is")
+    return 0
 
 
 def _verify(store: ArtifactStore, only: str | None, keys: Sequence[Ed25519PublicKey]) -> int:
@@ -346,7 +395,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Look at the versions in the store and switch between them. A running API takes a switch up by"
         " itself, without a dropped request.",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="list|activate|rollback|verify")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="list|activate|rollback|verify|seed")
     for name, summary, description in (
         ("list", "show every version", "Show every version with its signature; * marks the current one."),
         ("activate", "make a version current", "Prove a version as the API does, and make it current."),
@@ -361,6 +410,12 @@ def _parser() -> argparse.ArgumentParser:
             "prove one version or all",
             "Open one version, or each, as the API does, and print the outcome; the status is 1 if one is refused.",
         ),
+        (
+            "seed",
+            "take over another store's current version, if this one has none",
+            "Prove the current version of another store, copy it here and make it current, unless something is"
+            " current here already. The status is 0, too, when it is refused and nothing is taken over.",
+        ),
     ):
         command = commands.add_parser(
             name,
@@ -371,6 +426,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "activate":
             command.add_argument("version", metavar="VERSION", help="a name that `list` shows")
+        elif name == "seed":
+            command.add_argument("source", metavar="FROM", help="folder of the other store")
         elif name == "verify":
             command.add_argument("version", metavar="VERSION", nargs="?", help="a name that `list` shows; all without")
     return parser

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from model_training.durable_file import write_file
 from model_training.schema import Version
 
+Outcome = Literal["promoted", "rejected", "failed"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 RECORD_FILE = "last_training.json"
 _MAX_BYTES = 65_536
 
@@ -18,7 +20,7 @@ class TrainingRecord(msgspec.Struct, frozen=True):
     """The end of a training: finished_at in ISO 8601, UTC; version is None where none was written."""
 
     finished_at: str
-    outcome: Literal["promoted", "rejected", "failed"]
+    outcome: Outcome
     version: Version | None = None
     reason: str = ""
 

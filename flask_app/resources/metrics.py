@@ -8,13 +8,13 @@ from flask_app.metrics import exposition
 from flask_app.served_model import ModelHolder
 
 
-def blueprint(_holder: ModelHolder) -> Blueprint:
+def blueprint(holder: ModelHolder) -> Blueprint:
     """The metrics of all workers."""
     metrics = Blueprint("metrics", __name__)
 
     @metrics.get("/metrics")
     def scrape() -> ResponseReturnValue:
         """Text format; open without a key, since Nginx lets nobody through to it."""
-        return Response(exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return Response(exposition(holder.last_training), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return metrics

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ LISTED: dict[str, list[str]] = {
     ]
     for name in OVERLAYS
 }
+# What has to be listed before it.
+NEEDS = {"retraining": "model-store", "training-service": "model-store", "registry": "model-store"}
 # Every component on base and on every overlay; then those that meet in one object, together.
 TOGETHER = [
     ("canary", "shadow"),
@@ -32,6 +35,12 @@ TOGETHER = [
     ("ingress", "gateway", "tls-cert-manager"),
     ("autoscaling", "network-policies", "ingress", "tls-cert-manager", "canary", "shadow"),
     ("autoscaling-keda", "network-policies", "gateway", "tls-cert-manager", "canary", "shadow"),
+    ("canary", "shadow", "model-store"),
+    ("model-store", "retraining", "training-service"),
+    ("shadow", "model-store", "retraining", "training-service", "registry", "network-policies"),
+    # The other way round.
+    ("network-policies", "model-store", "registry", "training-service", "retraining", "autoscaling"),
+    ("model-store", "retraining", "training-service", "registry"),
 ]
 
 
@@ -41,7 +50,8 @@ def _combinations() -> dict[str, tuple[str, tuple[str, ...]]]:
     bases = {"k8s": [], **LISTED}
     for base, listed in bases.items():
         folder = base if base == "k8s" else f"k8s/overlays/{base}"
-        added = [(), *((component,) for component in COMPONENTS), *TOGETHER]
+        alone = [(NEEDS[name], name) if name in NEEDS else (name,) for name in COMPONENTS]
+        added = [(), *alone, *TOGETHER]
         for components in added:
             # Two autoscalers would pull at one Deployment.
             scalers = {"autoscaling", "autoscaling-keda"} & {*listed, *components}
@@ -54,12 +64,17 @@ def _combinations() -> dict[str, tuple[str, tuple[str, ...]]]:
 COMBINATIONS = _combinations()
 
 
-def kustomize(folder: Path) -> str:
-    """What `kubectl kustomize FOLDER` prints."""
+def run_kustomize(folder: Path) -> subprocess.CompletedProcess[str]:
+    """`kubectl kustomize FOLDER`, whatever comes of it."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is missing: https://kubernetes.io/docs/tasks/tools/")
-    run = subprocess.run([kubectl, "kustomize", str(folder)], cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run([kubectl, "kustomize", str(folder)], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def kustomize(folder: Path) -> str:
+    """What `kubectl kustomize FOLDER` prints."""
+    run = run_kustomize(folder)
     assert run.returncode == 0, run.stderr
     # Kustomize warns here of fields that it will drop.
     assert not run.stderr, run.stderr
@@ -74,19 +89,23 @@ def parse(text: str) -> Objects:
     return by_key
 
 
-def render(name: str, scratch: Path) -> str:
-    """A combination, by its name, as the cluster gets it; scratch is an empty folder."""
-    base, components = COMBINATIONS[name]
+def write_overlay(scratch: Path, base: str, components: Sequence[str], **more: Any) -> Path:
+    """An overlay like those of an operator, in an empty folder; more are further fields. Returns the folder."""
     folder = ROOT / base
-    if not components:
-        return kustomize(folder)
     kustomization = {
         "namespace": yaml.safe_load((folder / "kustomization.yaml").read_text()).get("namespace", "iris"),
         "resources": [os.path.relpath(folder, scratch)],
         "components": [os.path.relpath(K8S / "components" / component, scratch) for component in components],
+        **more,
     }
     (scratch / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    return kustomize(scratch)
+    return scratch
+
+
+def render(name: str, scratch: Path) -> str:
+    """A combination, by its name, as the cluster gets it; scratch is an empty folder."""
+    base, components = COMBINATIONS[name]
+    return kustomize(write_overlay(scratch, base, components) if components else ROOT / base)
 
 
 def workloads_of(objects: Objects) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.manifests.combinations import workloads_of
+from tests.manifests.combinations import parse, workloads_of
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 RESOURCES = ("cpu", "memory", "ephemeral-storage")
@@ -61,7 +61,7 @@ def container_violations(container: dict[str, Any], spec: dict[str, Any], *, ser
         elif "emptyDir" in volume:
             if "sizeLimit" not in volume["emptyDir"]:
                 yield "sizeLimit"
-        elif mount.get("readOnly") is not True:
+        elif "persistentVolumeClaim" not in volume and mount.get("readOnly") is not True:
             yield "readOnly"
 
     if serves:
@@ -83,6 +83,45 @@ def container_violations(container: dict[str, Any], spec: dict[str, Any], *, ser
             yield "preStop"
 
 
+def deployment_violations(deployment: dict[str, Any]) -> Iterator[str]:
+    spec = deployment["template"]["spec"]
+    for field in ("minReadySeconds", "progressDeadlineSeconds", "revisionHistoryLimit"):
+        if not deployment.get(field):
+            yield field
+    if deployment.get("strategy") == {"type": "Recreate"}:
+        # Only for what cannot be two at once, even for a moment; serving always can.
+        if deployment.get("replicas") != 1 or spec.get("priorityClassName"):
+            yield "Recreate"
+        return
+    if deployment.get("strategy", {}).get("rollingUpdate", {}).get("maxUnavailable") != 0:
+        yield "maxUnavailable"
+    if not spec.get("priorityClassName"):
+        yield "priorityClassName"
+    if [c["whenUnsatisfiable"] for c in spec.get("topologySpreadConstraints", [])] != ["ScheduleAnyway"]:
+        yield "topologySpreadConstraints"
+
+
+def cron_job_violations(cron_job: dict[str, Any]) -> Iterator[str]:
+    job = cron_job["jobTemplate"]["spec"]
+    if cron_job.get("concurrencyPolicy") != "Forbid":
+        yield "concurrencyPolicy"
+    # Without it a hundred missed times stop it for ever (kubernetes#42649).
+    for field in ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit", "timeZone"):
+        if not cron_job.get(field):
+            yield field
+    for field in ("activeDeadlineSeconds", "ttlSecondsAfterFinished"):
+        if not job.get(field):
+            yield field
+    if not 0 <= job.get("backoffLimit", 6) <= 2:
+        yield "backoffLimit"
+    # What podFailurePolicy needs.
+    if job["template"]["spec"].get("restartPolicy") != "Never":
+        yield "restartPolicy"
+    # Not before what answers requests.
+    if job["template"]["spec"].get("priorityClassName"):
+        yield "priorityClassName"
+
+
 def violations(workload: dict[str, Any]) -> list[str]:
     """What of the policy a workload breaks; empty when nothing."""
     spec = pod_spec(workload)
@@ -95,21 +134,14 @@ def violations(workload: dict[str, Any]) -> list[str]:
         found += container_violations(container, spec, serves=workload["kind"] == "Deployment")
     for container in spec.get("initContainers", []):
         found += container_violations(container, spec, serves=False)
+    if not spec.get("serviceAccountName"):
+        found.append("serviceAccountName")
+    if not spec.get("terminationGracePeriodSeconds"):
+        found.append("terminationGracePeriodSeconds")
     if workload["kind"] == "Deployment":
-        deployment = workload["spec"]
-        if deployment.get("strategy", {}).get("rollingUpdate", {}).get("maxUnavailable") != 0:
-            found.append("maxUnavailable")
-        for field in ("minReadySeconds", "progressDeadlineSeconds", "revisionHistoryLimit"):
-            if not deployment.get(field):
-                found.append(field)
-        if not spec.get("serviceAccountName"):
-            found.append("serviceAccountName")
-        if not spec.get("priorityClassName"):
-            found.append("priorityClassName")
-        if not spec.get("terminationGracePeriodSeconds"):
-            found.append("terminationGracePeriodSeconds")
-        if [c["whenUnsatisfiable"] for c in spec.get("topologySpreadConstraints", [])] != ["ScheduleAnyway"]:
-            found.append("topologySpreadConstraints")
+        found += deployment_violations(workload["spec"])
+    if workload["kind"] == "CronJob":
+        found += cron_job_violations(workload["spec"])
     return found
 
 
@@ -123,6 +155,19 @@ def test_the_namespace_refuses_anything_weaker(objects):
     labels = objects["Namespace", "iris"]["metadata"]["labels"]
     for mode in ("enforce", "audit", "warn"):
         assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
+
+
+def _change(workload: dict[str, Any], path: str, value: Any) -> None:
+    """Set what lies at a path below its spec; None removes it."""
+    parent: Any = workload["spec"]
+    *steps, last = path.split(".")
+    for step in steps:
+        parent = parent[int(step)] if isinstance(parent, list) else parent[step]
+    key = int(last) if isinstance(parent, list) else last
+    if value is None:
+        del parent[key]
+    else:
+        parent[key] = value
 
 
 POD = "template.spec"
@@ -176,15 +221,7 @@ CONTAINER = "template.spec.containers.0"
 def test_the_policy_notices(workloads, path, value, complaint):
     """The checker itself: each rule complains when the manifest breaks it (None removes the field)."""
     broken = copy.deepcopy(workloads["flask-api"])
-    parent: Any = broken["spec"]
-    *steps, last = path.split(".")
-    for step in steps:
-        parent = parent[int(step)] if isinstance(parent, list) else parent[step]
-    key = int(last) if isinstance(parent, list) else last
-    if value is None:
-        del parent[key]
-    else:
-        parent[key] = value
+    _change(broken, path, value)
     assert complaint in violations(broken)
 
 
@@ -193,3 +230,32 @@ def test_the_policy_sees_every_container(workloads):
         broken = copy.deepcopy(workloads["flask-api"])
         pod_spec(broken).setdefault(kind, []).append({"name": "sidecar", "image": "sidecar:1.0.0"})
         assert "readOnlyRootFilesystem" in violations(broken)
+
+
+JOB = "jobTemplate.spec"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        ("concurrencyPolicy", "Allow", "concurrencyPolicy"),
+        ("startingDeadlineSeconds", None, "startingDeadlineSeconds"),
+        ("timeZone", None, "timeZone"),
+        (f"{JOB}.activeDeadlineSeconds", None, "activeDeadlineSeconds"),
+        (f"{JOB}.backoffLimit", None, "backoffLimit"),
+        (f"{JOB}.{POD}.restartPolicy", "OnFailure", "restartPolicy"),
+        (f"{JOB}.{POD}.serviceAccountName", None, "serviceAccountName"),
+        (f"{JOB}.{CONTAINER}.securityContext", None, "readOnlyRootFilesystem"),
+    ],
+)
+def test_the_policy_notices_in_a_cron_job(rendered, path, value, complaint):
+    broken = workloads_of(parse(rendered("k8s+model-store+retraining")))["retraining"]
+    assert violations(broken) == []
+    _change(broken, path, value)
+    assert complaint in violations(broken)
+
+
+def test_serving_is_never_stopped_to_be_replaced(workloads):
+    broken = copy.deepcopy(workloads["flask-api"])
+    broken["spec"]["strategy"] = {"type": "Recreate"}
+    assert "Recreate" in violations(broken)

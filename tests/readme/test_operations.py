@@ -1,12 +1,17 @@
 """The runbook names what exists."""
 
+import fcntl
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
+from model_training.train import FAILED, PROMOTED, REJECTED, USAGE
 from tests.manifests.combinations import COMPONENTS, OVERLAYS, parse, render
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,10 +27,71 @@ def test_every_component_and_overlay_is_explained() -> None:
 
 
 def test_commands_name_objects_that_exist(tmp_path: Path) -> None:
-    objects = parse(render("k8s", tmp_path))
-    named = set(re.findall(r"deployment/([a-z-]+)", TEXT))
-    assert {"flask-api", "nginx-server", "streamlit-ui"} <= named
-    assert named <= {name for kind, name in objects if kind == "Deployment"}
+    objects = parse(render("k8s+model-store+retraining+training-service+registry", tmp_path))
+    kinds = {"deployment": "Deployment", "cronjob": "CronJob", "service": "Service"}
+    for short, kind in kinds.items():
+        named = set(re.findall(rf"\b{short}[/ ]([a-z-]+)\b", "\n".join(_commands())))
+        assert named, kind
+        assert named <= {name for found, name in objects if found == kind}, kind
+    assert {"flask-api", "nginx-server", "streamlit-ui"} <= set(re.findall(r"deployment/([a-z-]+)", TEXT))
+
+
+def _commands() -> list[str]:
+    """Every kubectl command, in a block or in a line."""
+    return re.findall(r"kubectl [^`\n]+", TEXT)
+
+
+def test_the_pod_for_tables_is_admitted_and_uses_claims_that_exist(tmp_path: Path) -> None:
+    block = re.search(r"<<EOF\n(.*?)^EOF$", TEXT, re.DOTALL | re.MULTILINE)
+    assert block
+    manifest = yaml.safe_load(block[1])
+    kubernetes_validate.validate(manifest, "1.28", strict=True)
+    spec = manifest["spec"]
+    # What Pod Security "restricted" asks for.
+    assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["seccompProfile"]["type"]
+    [container] = spec["containers"]
+    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    objects = parse(render("k8s+model-store+retraining", tmp_path))
+    for volume in spec["volumes"]:
+        assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in objects
+
+
+def test_what_the_jobs_end_with_is_what_the_command_says() -> None:
+    section = TEXT.split("### Retraining")[1].split("### ")[0]
+    rows = dict(re.findall(r"^\| .+? \| (\d) \| (.+) \|$", section, re.MULTILINE))
+    wanted = {PROMOTED: "is champion", REJECTED: "the gate rejected", USAGE: "cannot be used", FAILED: "no training"}
+    assert rows.keys() == {str(status) for status in wanted}
+    for status, words in wanted.items():
+        assert words in rows[str(status)]
+
+
+def test_the_line_for_cron_trains(tmp_path: Path) -> None:
+    """As it stands, but for the folder and its own time: in a clone whose environment is this one."""
+    [line] = re.findall(r"<!-- tested: cron -->\n```cron\n(.+)\n```", TEXT)
+    fields = line.split(maxsplit=5)
+    assert re.fullmatch(r"[\d*]+", "".join(fields[:5]))
+    (tmp_path / "model_training").symlink_to(ROOT / "model_training")
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / ".venv/bin/python").chmod(0o755)
+    (tmp_path / ".run").mkdir()
+    (tmp_path / "training.toml").write_text("folds = 0\n[parameters]\nn_estimators = 5\n")
+    command = fields[5].replace("/srv/iris", str(tmp_path))
+    # As cron does it: by sh, with hardly any environment.
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/sh", "-c", command], env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    first = run()
+    assert first.returncode == 0, first.stderr
+    assert (tmp_path / "artifacts/current").read_text().strip() in first.stdout
+    with (tmp_path / ".run/retraining.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = run()
+    assert second.returncode == 1 and not second.stdout
 
 
 def test_files_and_settings_that_it_names_exist() -> None:
@@ -35,7 +101,7 @@ def test_files_and_settings_that_it_names_exist() -> None:
         assert (ROOT / "docs" / link).exists(), link
     source = "\n".join(
         path.read_text()
-        for folder in ("flask_app", "nginx", "k8s", "streamlit_app")
+        for folder in ("flask_app", "nginx", "k8s", "streamlit_app", "model_training")
         for path in sorted((ROOT / folder).rglob("*"))
         if path.is_file() and path.suffix in {".py", ".sh", ".template", ".yaml", ".env"}
     )

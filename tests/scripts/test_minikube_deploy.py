@@ -51,6 +51,9 @@ case "$*" in
   "create secret tls "*) echo "kind: Secret" ;;
   "create secret generic streamlit-cookie "*) cat >"$STATE/cookie" ;;
   "get secret streamlit-cookie") [ -e "$STATE/cookie" ] ;;
+  "create secret generic training-admin --from-file=token=/dev/stdin") cat >"$STATE/token" ;;
+  "get secret training-admin") [ -e "$STATE/token" ] ;;
+  "get secret mlflow-storage") [ -e "$STATE/storage" ] ;;
   "get service "*) echo 30443 ;;
   "get pods -o wide") echo "NAME READY" ;;
   "get pods -l "*) echo "${4##*=}-good True"; echo "${4##*=}-bad False" ;;
@@ -220,6 +223,62 @@ def test_changed_settings_start_the_pods_anew(lab):
     assert all(new != old for new, old in zip(settings(), before, strict=True))
     marked = ["checksum/certificate" in pod["metadata"].get("annotations", {}) for pod in pods()]
     assert marked.count(True) == 1, "the certificate concerns Nginx alone"
+
+
+TRAINING = ("--with", "retraining", "--with", "training-service")
+
+
+def test_training_is_deployed_only_when_asked_for(lab):
+    assert lab.run().returncode == 0
+    assert not (lab.state / "token").exists()
+    run = lab.run(*TRAINING)
+    assert run.returncode == 0, run.stderr
+    assert len(lab.calls("minikube -p lab image build")) == 1
+    assert lab.images().keys() == {"flask-api", "streamlit-ui", "nginx-server", "model-training"}
+    assert (lab.state / "images").read_text().count("/model-training:sha-") == 1
+    assert lab.calls("kubectl --context lab -n iris rollout status deployment/training-api")
+    assert len((lab.state / "token").read_text()) == 64
+    for part in ("get secret training-admin", "create job --from=cronjob/retraining"):
+        assert part in run.stdout
+    # The volume's model may be one of any table.
+    (request,) = lab.calls("curl ")
+    assert request.endswith("https://127.0.0.1:40123/ready")
+
+
+def test_the_admin_token_stays(lab):
+    assert lab.run(*TRAINING).returncode == 0
+    token = (lab.state / "token").read_text()
+    assert lab.run(*TRAINING).returncode == 0
+    assert not lab.calls("minikube -p lab image build")
+    assert (lab.state / "token").read_text() == token
+
+
+def test_every_container_has_an_image_that_was_built(lab):
+    (lab.state / "storage").touch()
+    assert lab.run(*TRAINING, "--with", "registry").returncode == 0
+    built = (lab.state / "images").read_text()
+    documents = list(yaml.safe_load_all((lab.state / "applied.yaml").read_text()))
+    templates = [d["spec"]["template"]["spec"] for d in documents if d["kind"] == "Deployment"]
+    templates += [d["spec"]["jobTemplate"]["spec"]["template"]["spec"] for d in documents if d["kind"] == "CronJob"]
+    containers = [c for spec in templates for c in [*spec["containers"], *spec.get("initContainers", [])]]
+    assert len(containers) == 8
+    for container in containers:
+        assert f"docker.io/library/{container['image']}\n" in built
+
+
+def test_the_registry_asks_for_its_storage_first(lab):
+    run = lab.run("--with", "registry")
+    assert run.returncode == 1
+    assert "the Secret mlflow-storage" in run.stderr.splitlines()[-1]
+    assert not lab.calls("kubectl --context lab -n iris apply -k")
+
+
+@pytest.mark.parametrize("arguments", [("--with",), ("--with", "canary"), (*TRAINING, "--all")])
+def test_components_that_it_does_not_know(lab, arguments):
+    run = lab.run(*arguments)
+    assert run.returncode == 1
+    assert "--with takes" in run.stderr or "unknown argument: --all" in run.stderr
+    assert not lab.calls("")
 
 
 @pytest.mark.parametrize("tool", ["minikube", "kubectl", "curl", "openssl"])

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from flask import Flask, Response
 
 from flask_app import metrics
+from model_training.training_record import RECORD_FILE, TrainingRecord, write_record
 from tests.unit.flask_app.samples import change, of_a_client, value
 
 NAMES = {
@@ -18,6 +20,10 @@ NAMES = {
     "flask_api_rows_predicted_total": ("counter", ("model_version", "class_name")),
     "flask_api_requests_rejected_total": ("counter", ("reason",)),
     "flask_api_model_info": ("gauge", ("model_name", "model_version")),
+    "flask_api_model_trained_timestamp_seconds": ("gauge", ("model_version",)),
+    "flask_api_model_held_out_accuracy": ("gauge", ("model_version",)),
+    "flask_api_last_training_timestamp_seconds": ("gauge", ()),
+    "flask_api_last_training_outcome": ("gauge", ("outcome",)),
     "flask_api_model_loads_total": ("counter", ("outcome",)),
     "flask_api_model_last_load_refused": ("gauge", ()),
     "flask_api_model_last_load_success_timestamp_seconds": ("gauge", ()),
@@ -33,6 +39,9 @@ def test_names_types_and_labels_are_these() -> None:
         (family,) = collector.describe()
         name = family.name + ("_total" if family.type == "counter" else "")
         found[name] = (family.type, collector._labelnames)
+    # Not counted, but read from the store: they exist where a training ended.
+    for family in metrics.training_metrics(TrainingRecord("2026-11-21T12:00:00Z", "promoted")):
+        found[family.name] = (family.type, tuple(family.samples[0].labels))
     assert found == NAMES
 
 
@@ -195,6 +204,53 @@ def test_a_switch_changes_the_model_info_and_a_refusal_is_counted(
     eventually(lambda: value(of_a_client(client), loads, outcome="refused") - value(after, loads, outcome="refused"))
     assert value(of_a_client(client), "flask_api_model_last_load_refused") == 1
     assert other_version in versions() and version not in versions()
+
+
+def test_age_and_accuracy_are_those_of_the_card_and_go_with_the_version(
+    make_app: Any, store: Any, version: str, other_version: str, eventually: Any
+) -> None:
+    client = make_app(store.root).test_client()
+
+    def told(name: str) -> dict[str, float]:
+        return {
+            dict(pairs)["model_version"]: number
+            for (found, pairs), number in of_a_client(client).items()
+            if found == name and dict(pairs)["model_version"] in (version, other_version)
+        }
+
+    accuracy, trained = "flask_api_model_held_out_accuracy", "flask_api_model_trained_timestamp_seconds"
+    assert version in told(accuracy)
+    store.activate(other_version)
+    eventually(lambda: version not in told(accuracy))
+    card = client.get("/model").get_json()
+    assert told(accuracy) == {other_version: card["metrics"]["accuracy"]}
+    assert told(trained) == {other_version: datetime.fromisoformat(card["trained_at"]).timestamp()}
+
+
+def test_the_last_training_is_told_as_soon_as_it_ends(make_app: Any, store: Any, eventually: Any) -> None:
+    (store.root / RECORD_FILE).unlink(missing_ok=True)
+    client = make_app(store.root).test_client()
+    time_name, outcome_name = "flask_api_last_training_timestamp_seconds", "flask_api_last_training_outcome"
+    assert not [name for name, _ in of_a_client(client) if name in (time_name, outcome_name)]
+    for outcome, seconds in (("promoted", 1_795_262_400), ("rejected", 1_795_262_460), ("failed", 1_795_262_520)):
+        finished_at = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        write_record(store.root, TrainingRecord(finished_at, outcome))
+        eventually(lambda seconds=seconds: value(of_a_client(client), time_name) == seconds)
+        samples = of_a_client(client)
+        assert {name: value(samples, outcome_name, outcome=name) for name in ("promoted", "rejected", "failed")} == {
+            name: float(name == outcome) for name in ("promoted", "rejected", "failed")
+        }
+
+
+@pytest.mark.parametrize("finished_at", ["yesterday", "2026-11-21T12:00:00", ""])
+def test_a_record_without_a_time_breaks_no_scrape(make_app: Any, store: Any, eventually: Any, finished_at: str) -> None:
+    write_record(store.root, TrainingRecord(finished_at, "failed"))
+    client = make_app(store.root).test_client()
+    assert value(of_a_client(client), "flask_api_last_training_outcome", outcome="failed") == 1
+    assert not [name for name, _ in of_a_client(client) if name == "flask_api_last_training_timestamp_seconds"]
+    (store.root / RECORD_FILE).write_text('{"finished_at": 1, "outcome": "lost"}')
+    eventually(lambda: not value(of_a_client(client), "flask_api_last_training_outcome"))
+    assert client.get("/ready").status_code == 200
 
 
 def test_several_applications_in_one_process_share_the_metrics(make_app: Any, trained_store: Path) -> None:
