@@ -50,19 +50,22 @@ class ProcessStack:
 
     def __init__(self, folder: Path, **environ: str) -> None:
         self.folder = folder
-        https, http, api, ui = free_ports(4)
+        https, http, api, ui, training = free_ports(5)
         self.base_url = f"https://localhost:{https}"
         self.http_url = f"http://localhost:{http}"
         self.api_url = f"http://localhost:{api}"
         self.ui_url = f"http://localhost:{ui}"
+        self.training_url = f"http://localhost:{training}"
         self.ca_cert = str(folder / "run" / "certs" / "ca.crt")
         self.store = folder / "artifacts"
+        self.admin_token_file = folder / "run" / "admin-token"
         self.env = {
             **os.environ,
             "HTTPS_PORT": str(https),
             "HTTP_PORT": str(http),
             "API_PORT": str(api),
             "UI_PORT": str(ui),
+            "TRAINING_API_PORT": str(training),
             "RUN_DIR": str(folder / "run"),
             "MODEL_STORE": str(self.store),
             **environ,
