@@ -28,7 +28,7 @@ class AdminToken:
             SettingsError: the token is too short, or the file can neither be read nor made.
         """
         self._fixed = settings.admin_token
-        self._file = Path(settings.admin_token_file)
+        self._file = settings.token_file
         if not self._fixed:
             _make(self._file)
         self._token()
@@ -84,7 +84,7 @@ def _make(path: Path) -> None:
     if path.exists():
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return

@@ -33,8 +33,9 @@ class Settings(msgspec.Struct, frozen=True):
     """Port that Gunicorn listens on."""
     admin_token: str = ""
     """The token that every request needs, but for the probes; empty: the one in `admin_token_file`."""
-    admin_token_file: str = ".run/admin-token"  # noqa: S105 # A path, not the token.
-    """File with the token, read at each request; where there is none it is made at the start, readable by its owner."""
+    admin_token_file: str = ""
+    """File with the token, read at each request; where there is none it is made at the start, readable by its owner
+    alone; empty: `admin-token` in `training_dir`."""
     training_dir: str = ".run/training"
     """Folder for jobs, their log and uploaded tables, on a disk of this machine (SQLite and NFS do not agree)."""
     model_store: str = "artifacts"
@@ -55,6 +56,11 @@ class Settings(msgspec.Struct, frozen=True):
     """Seconds that requests under way get when the service is told to stop; a running job is interrupted."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged."""
+
+    @property
+    def token_file(self) -> Path:
+        """`admin_token_file`, or its place if it is empty."""
+        return Path(self.admin_token_file) if self.admin_token_file else self.folder / "admin-token"
 
     @property
     def folder(self) -> Path:
