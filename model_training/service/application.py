@@ -6,7 +6,7 @@ import os
 
 from flask import Flask
 
-from model_training.registry import Registry, StoreRegistry
+from model_training.registry import open_registry
 from model_training.service import admin_token, problems, request_log
 from model_training.service.admin_token import AdminToken
 from model_training.service.jobs import Jobs
@@ -25,7 +25,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or Settings.from_env()
     token = AdminToken(settings)
-    registry: Registry = StoreRegistry(ArtifactStore(settings.model_store), settings.public_keys())
+    registry = open_registry(ArtifactStore(settings.model_store), settings.public_keys(), os.environ)
     try:
         # Uploaded tables are nobody else's to read.
         os.makedirs(settings.folder, mode=0o700, exist_ok=True)

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from model_training.configuration import Configuration
-from model_training.service.problems import Problem
+from model_training.configuration import make_configuration
+from model_training.estimators import check_parameters
+from model_training.service.problems import Problem, sentence
 
 
 def check_configuration(given: object) -> dict[str, Any]:
@@ -26,11 +27,10 @@ def check_configuration(given: object) -> dict[str, Any]:
             422, "config.units names a file, which only the command line can read; leave it out.", field="config.units"
         )
     try:
-        configuration = msgspec.convert({**given, "data": "table"}, Configuration)
-    except msgspec.ValidationError as error:
-        said, _, place = str(error).partition(" - at `$")
-        field = f"config{place.rstrip('`')}"
-        raise Problem(422, f"{field} cannot be used: {said[:1].lower()}{said[1:]}.", field=field) from None
+        configuration = make_configuration({**given, "data": "table"})
+        check_parameters(configuration.estimator, configuration.parameters)
+    except ValueError as error:
+        raise Problem(422, sentence(str(error)), field="config") from None
     values: dict[str, Any] = msgspec.to_builtins(configuration)
     del values["data"]
     return values
@@ -50,9 +50,9 @@ def write_configuration(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def _line(name: str, value: object) -> str:
-    # A JSON string is a TOML string, but for one character that JSON leaves as it is.
-    texts = [
-        json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(text, str) else repr(text)
-        for text in (name, value)
-    ]
-    return " = ".join(texts)
+    return f"{_text(name)} = {_text(value)}"
+
+
+def _text(value: object) -> str:
+    # What JSON writes TOML reads, but for one character that JSON leaves as it is.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -45,7 +45,7 @@ def _inspect(settings: Settings, folder: Path, table: str, target: str | None) -
         if event["event"] == "checked":
             return event
     said = [str(event.get("text", "")) for event in found if event["event"] == "error"]
-    reason = said[0] if said else process.why_it_failed(status)
+    reason = said[0].replace(f"{folder}/", "") if said else process.why_it_failed(status)
     raise Problem(422, process.no_memory if process.is_for_want_of_memory(reason) else sentence(reason), field="file")
 
 

@@ -216,7 +216,8 @@ class _Run:
         return [*arguments, "--force"] if job.force else arguments
 
     def _on_event(self, event: Event) -> None:
-        text = str(event.get("text", ""))
+        # Where the table lies for now is nobody's business.
+        text = str(event.get("text", "")).replace(f"{self._folder}/", "")
         if event["event"] == "progress":
             self._stage = str(event.get("stage", ""))
             share = event.get("share")

@@ -32,6 +32,7 @@ _SIGNS_OF_NO_MEMORY = (
     "failed to map segment",
     "malloc of size",
     "Memory allocation",
+    "memory does not suffice",
 )
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import msgspec
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
-from model_training.registry import Registry, RegistryError
+from model_training.registry import Registry, RegistryError, VersionRefused
 from model_training.schema import ModelCard
 from model_training.service.problems import Problem, sentence
 from model_training.service.tables import read_fields
@@ -45,7 +45,7 @@ def blueprint(registry: Registry) -> Blueprint:
                 raise Problem(409, f"The gate rejected it, and only force lets it through. {reasons}".strip())
             try:
                 registry.promote(version)
-            except RegistryError as error:
+            except VersionRefused as error:
                 raise Problem(409, sentence(str(error))) from None
         return {"champion": version}
 
