@@ -30,7 +30,7 @@ def check_configuration(given: object) -> dict[str, Any]:
         configuration = make_configuration({**given, "data": "table"})
         check_parameters(configuration.estimator, configuration.parameters)
     except ValueError as error:
-        raise Problem(422, sentence(str(error)), field="config") from None
+        raise Problem(422, sentence(f"config cannot be used: {error}"), field="config") from None
     values: dict[str, Any] = msgspec.to_builtins(configuration)
     del values["data"]
     return values

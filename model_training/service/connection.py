@@ -7,7 +7,7 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn
 
 # Seconds without one byte from a client whose request has begun.
-IDLE_SECONDS = 20.0
+IDLE_SECONDS = 10.0
 
 
 class TimedConnection(TConn):

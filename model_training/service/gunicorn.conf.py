@@ -30,7 +30,7 @@ bind = f"{_host}:{_settings.training_api_port}"
 # One: it holds the queue. Threads wait for uploads, checks and answers; the work is done in the jobs' processes.
 workers = 1
 worker_class = "gthread"
-threads = 16
+threads = 32
 worker_connections = 256
 preload_app = False
 keepalive = 75

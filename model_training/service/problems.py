@@ -95,6 +95,6 @@ def _unforeseen(error: InternalServerError) -> Response:
 
 
 def sentence(text: str) -> str:
-    """The text with a capital at its start and a full stop at its end."""
+    """The text with a full stop at its end. (Many begin with a name, which has no capital.)"""
     text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    return text if text.endswith((".", "!", "?")) else f"{text}."
