@@ -147,11 +147,12 @@ class Jobs:
             row = database.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone()  # noqa: S608
             return _job(row) if row else None
 
-    def log(self, job_id: str, after: int) -> list[str]:
-        """The kept lines of the job's log whose number, counted from 1, is above `after`."""
+    def log(self, job_id: str, after: int, last: int) -> list[str]:
+        """The kept lines of the job's log with the numbers, counted from 1, above `after` up to `last`."""
         with self._changing() as database:
             rows = database.execute(
-                "SELECT text FROM lines WHERE job = ? AND number > ? ORDER BY number", (job_id, after)
+                "SELECT text FROM lines WHERE job = ? AND number > ? AND number <= ? ORDER BY number",
+                (job_id, after, last),
             )
             return [row["text"] for row in rows]
 

@@ -38,8 +38,9 @@ class Runner:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
         self._state = threading.Lock()
-        self._running: tuple[str, TrainingProcess] | None = None
-        self._cancelled: set[str] = set()
+        self._current: str | None = None
+        self._process: TrainingProcess | None = None
+        self._cancelled = False
         self._reason_not_ready: str | None = "The service is starting."
         # Before there are requests: what is there now and belongs to no job that waits, nobody needs any more.
         folder = settings.folder / "jobs"
@@ -53,9 +54,7 @@ class Runner:
         """Interrupt the running job and end; what waits is for the next run."""
         self._stopping.set()
         self._woken.set()
-        with self._state:
-            if self._running:
-                self._running[1].kill()
+        self._kill()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
@@ -72,11 +71,11 @@ class Runner:
     def cancel(self, job_id: str) -> bool:
         """End the job if it is the one that runs; False if it is not."""
         with self._state:
-            if self._running is None or self._running[0] != job_id:
+            if self._current != job_id:
                 return False
-            self._cancelled.add(job_id)
-            self._running[1].kill()
-            return True
+            self._cancelled = True
+        self._kill()
+        return True
 
     def folder(self, job_id: str) -> Path:
         """Where the job's files lie while it is not over."""
@@ -130,7 +129,10 @@ class Runner:
 
     def _take(self) -> Job | None:
         try:
-            return self._jobs.start_next()
+            with self._state:
+                job = self._jobs.start_next()
+                self._current = job.id if job else None
+            return job
         # A full disk must not end the thread.
         except Exception:
             _log.exception("the queue cannot be read")
@@ -150,23 +152,29 @@ class Runner:
                 self._jobs.finish(job.id, "failed", "The service failed to run it; its log has the reason.")
         finally:
             with self._state:
-                self._running = None
-                self._cancelled.discard(job.id)
+                self._current = self._process = None
+                self._cancelled = False
             self.forget_files(job.id)
         _log.info("job ended", extra={"job": job.id, "state": state})
 
-    def _begin(self, job_id: str, process: TrainingProcess) -> None:
+    def _begin(self, process: TrainingProcess) -> None:
         with self._state:
-            self._running = (job_id, process)
-            if self._stopping.is_set():
-                process.kill()
+            self._process = process
+        # It may have been cancelled while it was being started.
+        if self._why():
+            self._kill()
 
-    def _why(self, job_id: str) -> State | None:
-        """What was done to the job from here, if anything."""
+    def _kill(self) -> None:
         with self._state:
-            if job_id in self._cancelled:
+            if self._process:
+                self._process.kill()
+
+    def _why(self) -> State | None:
+        """What was done to the running job from here, if anything."""
+        with self._state:
+            if self._cancelled:
                 return "cancelled"
-            return "interrupted" if self._stopping.is_set() else None
+        return "interrupted" if self._stopping.is_set() else None
 
 
 class _Run:
@@ -182,15 +190,15 @@ class _Run:
         self._error: str | None = None
         self._result: Event | None = None
 
-    def run(self, begin: Callable[[str, TrainingProcess], None], what_was_done: Callable[[str], State | None]) -> State:
+    def run(self, begin: Callable[[TrainingProcess], None], what_was_done: Callable[[], State | None]) -> State:
         """Returns the state that it ended in, which the database has, too."""
         job = self._job
         process = TrainingProcess(self._arguments(), self._settings.job_seconds, self._settings.job_memory_mb)
-        begin(job.id, process)
+        begin(process)
         status = process.run(self._on_event)
         if self._result:
             return self._finish_with_result(self._result)
-        done = what_was_done(job.id)
+        done = what_was_done()
         if done:
             reason = "It was cancelled." if done == "cancelled" else _RESTARTED
             self._jobs.finish(job.id, done, reason + (_IN_DOUBT if self._stage == "register" else ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from model_training.service.tables import Asked, parse_json, read_request
 
 # A training takes seconds to hours; who asks again after this finds a place or not.
 _RETRY_SECONDS = 30
+_END_SECONDS = 5.0
 _TABLES = tuple(sorted(DATASETS))
 
 
@@ -68,23 +70,22 @@ def blueprint(settings: Settings, jobs: Jobs, runner: Runner) -> Blueprint:
         after = request.args.get("log_after", "0")
         if not after.isascii() or not after.isdigit() or len(after) > 15:
             raise Problem(422, "log_after must be a number of lines, 0 or more.", field="log_after")
-        # First the job: a line that comes in between is then asked for again, and none is missed.
         job = _existing(jobs, job_id)
-        lines = jobs.log(job_id, int(after))
-        return {**_shown(job), "log": lines}
+        # Not beyond its log_lines, which is what a client asks from the next time.
+        return {**_shown(job), "log": jobs.log(job_id, int(after), job.log_lines)}
 
     @training.post("/jobs/<job_id>/cancel")
     def cancel(job_id: str) -> ResponseReturnValue:
-        """The job, which is cancelled or about to be; 409 if it was over."""
-        job = _existing(jobs, job_id)
+        """The cancelled job; 409 if it was over."""
+        _existing(jobs, job_id)
         if jobs.cancel_waiting(job_id):
             runner.forget_files(job_id)
-        elif not runner.cancel(job_id):
-            job = _existing(jobs, job_id)
-            if job.is_over:
-                raise Problem(409, f"The job is over: it is {job.state}.")
-            raise Problem(409, "The job is about to begin or to end; try again.", {"Retry-After": "1"})
-        return _shown(_existing(jobs, job_id))
+        elif runner.cancel(job_id):
+            _wait_for_the_end(jobs, job_id)
+        job = _existing(jobs, job_id)
+        if job.is_over and job.state != "cancelled":
+            raise Problem(409, f"The job is over: it is {job.state}.")
+        return _shown(job)
 
     return training
 
@@ -115,6 +116,13 @@ def _job(job_id: str, asked: Asked) -> Job:
         card=None,
         log_lines=0,
     )
+
+
+def _wait_for_the_end(jobs: Jobs, job_id: str) -> None:
+    """A moment, in which a killed process is gone."""
+    deadline = time.monotonic() + _END_SECONDS
+    while not _existing(jobs, job_id).is_over and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _existing(jobs: Jobs, job_id: str) -> Job:
