@@ -1,5 +1,6 @@
 """Where Gunicorn's own ways do not do: clients that stall, and its log."""
 
+import threading
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -19,6 +20,13 @@ class TimedConnection(TConn):
         """When a thread has got the connection, and has set its socket to wait for ever."""
         super().init()
         self.sock.settimeout(IDLE_SECONDS)
+
+    def close(self, graceful: bool = False) -> None:
+        """End it; a graceful end waits 2 s for the client, which must not hold up all the others."""
+        if graceful:
+            threading.Thread(target=super().close, args=(True,), daemon=True).start()
+        else:
+            super().close()
 
 
 class TimedUnreader(SocketUnreader):

@@ -59,7 +59,7 @@ class TrainingProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "model_training.service.limited", str(memory_mb), *arguments],
             cwd=ROOT,
-            env={name: value for name, value in os.environ.items() if name not in _SECRETS},
+            env=_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -148,6 +148,15 @@ class TrainingProcess:
         text = line.decode("utf-8", "replace").rstrip()[:2000]
         self._stderr.append(text)
         _log.info("job said", extra={"line": text})
+
+
+def _environment() -> dict[str, str]:
+    """Without what the job has no need to know, and with address space for data instead of for threads.
+
+    Both reserve some for each core, which on a machine with many would be more than the limit.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    return {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", **kept}
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

@@ -77,13 +77,13 @@ def blueprint(settings: Settings, jobs: Jobs, runner: Runner) -> Blueprint:
     @training.post("/jobs/<job_id>/cancel")
     def cancel(job_id: str) -> ResponseReturnValue:
         """The cancelled job; 409 if it was over."""
-        _existing(jobs, job_id)
+        before = _existing(jobs, job_id)
         if jobs.cancel_waiting(job_id):
             runner.forget_files(job_id)
         elif runner.cancel(job_id):
             _wait_for_the_end(jobs, job_id)
         job = _existing(jobs, job_id)
-        if job.is_over and job.state != "cancelled":
+        if before.is_over or (job.is_over and job.state != "cancelled"):
             raise Problem(409, f"The job is over: it is {job.state}.")
         return _shown(job)
 
