@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from local_stack.addresses import AddressError, Addresses
-from local_stack.parts import ROOT, StartError, make_parts
+from local_stack.parts import ROOT, StartError, admin_token_file, make_parts
 from local_stack.supervisor import Supervisor
 
 
@@ -46,11 +46,13 @@ def _addresses_text(addresses: Addresses, run_dir: Path) -> str:
     host = addresses.shown_host
     https = f"https://{host}:{addresses.https_port}"
     ca_cert = run_dir / "certs" / "ca.crt"
+    token = "ADMIN_TOKEN" if os.environ.get("ADMIN_TOKEN") else os.path.relpath(admin_token_file(os.environ, run_dir))
     return (
         "everything is ready:\n"
         f"  {https}/  UI and API (certificate signed by {ca_cert})\n"
         f"  http://{host}:{addresses.api_port}/  API\n"
         f"  http://{host}:{addresses.ui_port}/  UI\n"
+        f"  http://{host}:{addresses.training_api_port}/  training (its admin token lies in {token})\n"
         f"try: curl --cacert {os.path.relpath(ca_cert)} {https}/ready\n"
         f"logs: {os.path.relpath(run_dir / 'logs')}   stop: Ctrl-C\n"
     )

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_PORTS = {"https_port": 8443, "http_port": 8080, "api_port": 5000, "ui_port": 8501}
+_PORTS = {"https_port": 8443, "http_port": 8080, "api_port": 5000, "ui_port": 8501, "training_api_port": 5001}
 
 # Addresses that mean "every one of this machine"; a client needs a real one.
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -25,10 +25,11 @@ class Addresses:
     http_port: int
     api_port: int
     ui_port: int
+    training_api_port: int
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Addresses":
-        """Read BIND_ADDRESS, HTTPS_PORT, HTTP_PORT, API_PORT and UI_PORT.
+        """Read BIND_ADDRESS, HTTPS_PORT, HTTP_PORT, API_PORT, UI_PORT and TRAINING_API_PORT.
 
         Raises:
             AddressError: a port is no port, or two parts were given the same one.

@@ -1,4 +1,4 @@
-"""The three processes: how each is started and when it is ready."""
+"""The four processes: how each is started and when it is ready."""
 
 import os
 import shlex
@@ -64,6 +64,7 @@ def make_parts(addresses: Addresses, environ: Mapping[str, str], run_dir: Path) 
     env["MODEL_STORE"] = str(store)
     certs = run_dir / "certs"
     host = addresses.client_host
+    training_url = f"http://{host}:{addresses.training_api_port}"
     if not (store / "current").exists():
         _step("train the first model", [sys.executable, "-m", "model_training.train", "--store", str(store)], env)
     if env.get("MODEL_PUBLIC_KEY"):
@@ -105,6 +106,22 @@ def make_parts(addresses: Addresses, environ: Mapping[str, str], run_dir: Path) 
                 "STREAMLIT_SERVER_ADDRESS": addresses.bind_address,
                 "STREAMLIT_SERVER_PORT": str(addresses.ui_port),
                 "API_BASE_URL": f"http://{host}:{addresses.api_port}",
+                "TRAINING_API_URL": training_url,
+            },
+        ),
+        Part(
+            name="training-api",
+            command=[
+                *(str(bin_dir / "gunicorn"), "-c", "model_training/service/gunicorn.conf.py"),
+                "model_training.service.wsgi:app",
+            ],
+            ready_url=f"{training_url}/ready",
+            env={
+                "GRACEFUL_TIMEOUT_SECONDS": "4",
+                **env,
+                "TRAINING_API_PORT": str(addresses.training_api_port),
+                "TRAINING_DIR": env.get("TRAINING_DIR") or str(run_dir / "training"),
+                "ADMIN_TOKEN_FILE": str(admin_token_file(environ, run_dir)),
             },
         ),
         Part(
@@ -116,6 +133,11 @@ def make_parts(addresses: Addresses, environ: Mapping[str, str], run_dir: Path) 
             ca_cert=certs / "ca.crt",
         ),
     ]
+
+
+def admin_token_file(environ: Mapping[str, str], run_dir: Path) -> Path:
+    """Where the training service has its token, and makes it at its first start."""
+    return Path(environ.get("ADMIN_TOKEN_FILE") or run_dir / "admin-token")
 
 
 def _step(what: str, command: list[str], env: Mapping[str, str]) -> str:

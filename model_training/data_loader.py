@@ -8,8 +8,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits as load_sklearn_digits
-from sklearn.datasets import load_iris as load_sklearn_iris
 
 from model_training.schema import Picture
 
@@ -64,7 +62,11 @@ class Dataset:
 
 def load_iris() -> Dataset:
     """Fisher's 150 irises, as scikit-learn ships them: four lengths in centimetres, three species."""
-    bunch = load_sklearn_iris()
+    # Here, since the training service names the tables and opens none: without scikit-learn it is ready in a quarter of
+    # a second and takes 47 MB, with it 1.6 s and 190 MB.
+    from sklearn import datasets
+
+    bunch = datasets.load_iris()
     return Dataset(
         name="iris",
         columns=tuple(
@@ -80,7 +82,9 @@ def load_iris() -> Dataset:
 
 def load_digits() -> Dataset:
     """1,797 handwritten digits, as scikit-learn ships them: pictures of 8x8 pixels, 0 (empty) to 16 (full ink)."""
-    bunch = load_sklearn_digits()
+    from sklearn import datasets
+
+    bunch = datasets.load_digits()
     return Dataset(
         name="digits",
         columns=tuple(Column(name=str(name), unit=None, dtype="integer") for name in bunch.feature_names),

@@ -67,12 +67,12 @@ def read_table(path: Path) -> pa.Table:
             )
         else:
             table = _read_csv(path)
+        _check_names(path.name, table, head)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).strip().split("\n")[0][:300]
         raise DataError(
             f"The file {path.name} cannot be read as a table: {reason}; mend that and try again."
         ) from error
-    _check_names(path.name, table, head)
     return table
 
 

@@ -44,8 +44,9 @@ def process_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessS
 
 @pytest.fixture(scope="session")
 def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
-    """The system in containers; its images are built from this checkout."""
-    with ComposeStack(tmp_path_factory.mktemp("compose")) as running:
+    """The system in containers, with the training service; its images are built from this checkout."""
+    folder = tmp_path_factory.mktemp("compose")
+    with ComposeStack(folder, COMPOSE_PROFILES="training", MODEL_STORE="/models") as running:
         yield running
 
 

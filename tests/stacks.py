@@ -50,19 +50,22 @@ class ProcessStack:
 
     def __init__(self, folder: Path, **environ: str) -> None:
         self.folder = folder
-        https, http, api, ui = free_ports(4)
+        https, http, api, ui, training = free_ports(5)
         self.base_url = f"https://localhost:{https}"
         self.http_url = f"http://localhost:{http}"
         self.api_url = f"http://localhost:{api}"
         self.ui_url = f"http://localhost:{ui}"
+        self.training_url = f"http://localhost:{training}"
         self.ca_cert = str(folder / "run" / "certs" / "ca.crt")
         self.store = folder / "artifacts"
+        self.admin_token_file = folder / "run" / "admin-token"
         self.env = {
             **os.environ,
             "HTTPS_PORT": str(https),
             "HTTP_PORT": str(http),
             "API_PORT": str(api),
             "UI_PORT": str(ui),
+            "TRAINING_API_PORT": str(training),
             "RUN_DIR": str(folder / "run"),
             "MODEL_STORE": str(self.store),
             **environ,
@@ -140,10 +143,11 @@ class ComposeStack:
     """`docker compose up --build` as a project of its own; docker-compose 1.29 where there is no newer one."""
 
     def __init__(self, folder: Path, **environ: str) -> None:
-        https, http = free_ports(2)
+        https, http, training = free_ports(3)
         self.project = f"iris-test-{uuid.uuid4().hex[:8]}"
         self.base_url = f"https://localhost:{https}"
         self.http_url = f"http://localhost:{http}"
+        self.training_url = f"http://localhost:{training}"
         self.ca_cert = str(folder / "ca.crt")
         self.env = {
             **os.environ,
@@ -151,6 +155,7 @@ class ComposeStack:
             "HTTP_PORT": str(http),
             "API_PORTS": free_port_range(10),
             "UI_PORTS": free_port_range(10),
+            "TRAINING_API_PORT": str(training),
             **environ,
         }
         self.api_url = ""

@@ -15,7 +15,7 @@ import pytest
 
 from tests.containers.load import Load
 
-SERVICES = ("flask-api", "streamlit-ui", "nginx-server")
+SERVICES = ("flask-api", "training-api", "streamlit-ui", "nginx-server")
 BODY = json.dumps({"features": [5.1, 3.5, 1.4, 0.2]})
 # Nginx asks Docker's DNS anew after 2 s.
 DNS_SECONDS = 3
@@ -208,6 +208,7 @@ def test_only_nginx_is_published_to_the_outside(three: Any) -> None:
         for service in SERVICES
     }
     assert published["flask-api"] == {("5000/tcp", "127.0.0.1")}
+    assert published["training-api"] == {("5001/tcp", "127.0.0.1")}
     assert published["streamlit-ui"] == {("8501/tcp", "127.0.0.1")}
     assert {port for port, _ in published["nginx-server"]} == {"8443/tcp", "8080/tcp"}
     assert {host for _, host in published["nginx-server"]} <= {"", "0.0.0.0", "::"}
@@ -229,7 +230,8 @@ def test_container_is_confined(compose: Any, service: str) -> None:
     assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
     assert found["Config"]["User"] not in ("", "0", "root")
     # Longer than the part itself needs to finish what it has accepted.
-    assert found["Config"]["StopTimeout"] >= {"flask-api": 30, "nginx-server": 25, "streamlit-ui": 10}[service]
+    needed = {"flask-api": 30, "training-api": 30, "nginx-server": 25, "streamlit-ui": 10}
+    assert found["Config"]["StopTimeout"] >= needed[service]
 
 
 def test_parts_stop_by_themselves_in_time(compose: Any) -> None:

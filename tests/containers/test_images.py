@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-IMAGES = {"flask-api": "10001:10001", "streamlit-ui": "10001:10001", "nginx-server": "101:101"}
+IMAGES = {
+    "flask-api": "10001:10001",
+    "model-training": "10001:10001",
+    "streamlit-ui": "10001:10001",
+    "nginx-server": "101:101",
+}
 # As Compose and Kubernetes run them.
 HARDENED = (
     "--read-only",
@@ -70,7 +75,7 @@ def test_image_holds_no_tools_to_build_or_break_in(image: str) -> None:
 
 
 def test_image_holds_nothing_that_others_may_write(image: str) -> None:
-    folders = "/app /venv /artifacts /opt/nginx-server /certs"
+    folders = "/app /venv /artifacts /models /opt/nginx-server /certs"
     script = f"find {folders} -perm -o+w ! -type l 2>/dev/null; find {folders} -name '*.key' 2>/dev/null; true"
     assert shell(image, script) == ""
 

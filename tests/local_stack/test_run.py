@@ -46,7 +46,7 @@ def commands(pids: list[int]) -> dict[int, str]:
 def api_pids(stack: ProcessStack) -> tuple[int, list[int]]:
     """Gunicorn's arbiter and its workers."""
     assert stack.process is not None
-    gunicorns = [pid for pid, command in commands(children(stack.process.pid)).items() if "bin/gunicorn" in command]
+    gunicorns = [pid for pid, command in commands(children(stack.process.pid)).items() if "flask_app.wsgi" in command]
     arbiter = min(gunicorns, key=lambda pid: len(set(children(pid)) & set(gunicorns)) == 0)
     return arbiter, [pid for pid in gunicorns if pid != arbiter]
 
