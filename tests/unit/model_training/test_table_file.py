@@ -77,6 +77,13 @@ def test_true_and_false_are_one_and_zero_with_a_warning(tmp_path: Path) -> None:
     assert "Column wet holds true and false: they are read as 1 and 0" in data.warnings[0]
 
 
+def test_columns_are_let_go_of_as_they_are_read(tmp_path: Path) -> None:
+    """A large table would else lie in memory twice."""
+    columns = columns_of(table_of(tmp_path, "a,b,kind\n1,2,x\n3,4,y\n"))
+    make_dataset(columns, "flowers", "kind")
+    assert list(columns) == ["kind"]
+
+
 def test_a_type_that_shows_late_is_found(tmp_path: Path) -> None:
     """Millions of whole numbers, then a fraction; and a column that is empty for as long."""
     head = "a,b,kind\n" + "1,,x\n2,,y\n" * 600_000
