@@ -68,7 +68,7 @@ def make_parts(addresses: Addresses, environ: Mapping[str, str], run_dir: Path) 
     if not (store / "current").exists():
         _step("train the first model", [sys.executable, "-m", "model_training.train", "--store", str(store)], env)
     if env.get("MODEL_PUBLIC_KEY"):
-        # Said now instead of after a minute of waiting: a model that was just trained without a key is not signed.
+        # Said now instead of after a minute of waiting: the API would refuse it.
         verify = [sys.executable, "-m", "model_training.store", "verify", "--store", str(store)]
         _step("use the current model", [*verify, (store / "current").read_text(encoding="utf-8").strip()], env)
     names = environ.get("CERT_NAMES", "").split()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -44,8 +44,8 @@ class Classifier(Protocol):
     def table_cells(self) -> int:
         """Cells of the decision table, 0 where there is none."""
 
-    def train(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Fit on rows X, shape (n, features), and labels y, shape (n,).
+    def train(self, X: ArrayLike, y: ArrayLike, progress: Callable[[float], None] | None = None) -> Self:
+        """Fit on rows X, shape (n, features), and labels y, shape (n,); progress is told the share that is done.
 
         Raises:
             ValueError: shapes differ, the labels are not 0..k-1 with k of at least 2, or the values do not suit.

@@ -32,6 +32,21 @@ import msgspec
 from model_training.schema import Estimator, Name
 
 _PATHS = ("data", "units")
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "null": "nothing",
+    "|": "or",
+    "<": "below",
+    "<=": "of at most",
+    ">": "above",
+    ">=": "of at least",
+    "got": "not",
+}
 
 
 class ConfigurationError(ValueError):
@@ -126,5 +141,6 @@ def _sentence(message: str) -> str:
         return f"there is no setting {unknown[1]}; there are {', '.join(known.__struct_fields__)}"
     if what.startswith("Invalid enum value"):
         return f"{where}: {what.split(' ', 3)[-1]} is unknown; choose one of {', '.join(get_args(Estimator))}"
-    name = where.replace("[...]", "'s values")
-    return f"{name} must be {what.removeprefix('Expected ')}"
+    name = where.replace("[...]", " (a value)")
+    words = what.removeprefix("Expected ").replace(",", " ,").split()
+    return f"{name} must be {' '.join(_WORDS.get(word, word) for word in words)}".replace(" ,", ",")

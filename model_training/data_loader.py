@@ -55,7 +55,10 @@ class Dataset:
         names = json.dumps([[column.name for column in self.columns], list(self.classes)])
         digest = hashlib.sha256(names.encode())
         for start in range(0, len(self.X), _DIGEST_ROWS):
-            digest.update(np.ascontiguousarray(self.X[start : start + _DIGEST_ROWS], dtype="<f8").data)
+            rows = np.array(self.X[start : start + _DIGEST_ROWS], dtype="<f8", order="C")
+            # There are many kinds of NaN, and they mean the same.
+            rows[np.isnan(rows)] = np.nan
+            digest.update(rows.data)
         digest.update(np.ascontiguousarray(self.y, dtype="<i8").data)
         return digest.hexdigest()
 

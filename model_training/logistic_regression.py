@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -58,7 +58,12 @@ class LogisticRegression:
         """
         raise TableError("it is a linear model, whose answers change with every value")
 
-    def train(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def train(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        progress: Callable[[float], None] | None = None,  # noqa: ARG002 (nobody knows how many steps are left)
+    ) -> Self:
         """Fit on rows X, shape (n, features), and labels y, shape (n,); nothing is left to chance.
 
         Raises:

@@ -9,6 +9,7 @@ import msgspec
 
 Stage = Literal["read", "check", "search", "train", "evaluate", "gate", "register"]
 _BAR = 20
+_LEAST_STEP = 0.01
 
 
 class Reporter(Protocol):
@@ -59,8 +60,13 @@ class EventReporter:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._last: tuple[str, float] = ("", 0.0)
 
     def progress(self, stage: Stage, share: float, text: str) -> None:
+        # A round of boosting can take a millisecond.
+        if stage == self._last[0] and share < self._last[1] + _LEAST_STEP:
+            return
+        self._last = (stage, share)
         self._write({"event": "progress", "stage": stage, "share": round(share, 4), "text": text})
 
     def warning(self, text: str) -> None:

@@ -30,7 +30,7 @@ _HOLDS = {
     "text": "text",
     "date": "dates or times",
     "nested": "lists or structures",
-    "other": "values that are no numbers",
+    "other": "values that are neither numbers nor UTF-8 text",
 }
 
 
@@ -67,12 +67,15 @@ def read_table(path: Path) -> pa.Table:
             )
         else:
             table = _read_csv(path)
-        _check_names(path.name, table, head)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        names = table.column_names
+    except UnicodeDecodeError:
+        raise DataError(f"The names of the columns of {path.name} are not UTF-8; save it as UTF-8.") from None
+    except (pa.ArrowException, OSError) as error:
         reason = str(error).strip().split("\n")[0][:300]
         raise DataError(
             f"The file {path.name} cannot be read as a table: {reason}; mend that and try again."
         ) from error
+    _check_names(path.name, names, head)
     return table
 
 
@@ -90,8 +93,7 @@ def _read_csv(path: Path) -> pa.Table:
             return pa_csv.read_csv(file, read_options=read, convert_options=convert)
 
 
-def _check_names(file: str, table: pa.Table, head: bytes) -> None:
-    names = table.column_names
+def _check_names(file: str, names: list[str], head: bytes) -> None:
     if len(names) == 1 and any(separator in head.split(b"\n")[0] for separator in (b";", b"\t", b"|")):
         raise DataError(
             f"The file {file} has one column only: its values are not separated by commas; save it with commas."
@@ -269,9 +271,7 @@ def _labels(
                 " column, or replace its numbers with classes such as low and high."
             )
         # A whole number that a double does not hold would merge with its neighbour.
-        column = column.cast(pa.int64(), safe=False) if kind == "integer" else pa.chunked_array([_whole(numbers)])
-    elif kind == "boolean":
-        column = column.cast(pa.string())
+        column = _decoded(column) if kind == "integer" else pa.chunked_array([_whole(numbers)])
     else:
         column = column.cast(pa.string())
         column = pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), None, column)
@@ -296,14 +296,17 @@ def _labels(
     return indices.to_numpy().astype(np.int64), classes, kept
 
 
+def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
 def _whole(numbers: NDArray[np.float64]) -> pa.Array:
     return pa.array(numbers, from_pandas=True).cast(pa.int64())
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
     """The column's values, NaN where one is missing."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    column = _decoded(column)
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     column = column.cast(pa.float64(), safe=False)

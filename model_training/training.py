@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -73,17 +74,26 @@ def run_training(
         raise DataError(*findings.errors)
     train, test = split(dataset, configuration.test_size, configuration.seed)
     parameters = _search(configuration, dataset, train, reporter)
+    folds = folds_for(configuration, len(dataset.y))
+    begin, done = (0.5 if configuration.search else 0.1), itertools.count(1)
 
     def fresh_model() -> Classifier:
         return make_model(configuration.estimator, parameters, configuration.seed)
 
-    reporter.progress("train", 0.5, f"training {configuration.estimator} on {len(train):,} rows")
-    model = train_model(fresh_model, dataset, train)
+    def fold_model() -> Classifier:
+        fold = next(done)
+        reporter.progress("evaluate", 0.7 + 0.2 * (fold - 1) / folds, f"cross-validation, fold {fold} of {folds}")
+        return fresh_model()
+
+    def trained(share: float) -> None:
+        reporter.progress("train", begin + (0.7 - begin) * share, f"training {configuration.estimator}, {share:.0%}")
+
+    reporter.progress("train", begin, f"training {configuration.estimator} on {len(train):,} rows")
+    model = train_model(fresh_model, dataset, train, trained)
     reporter.progress("evaluate", 0.7, f"judging it on {len(test):,} rows that it has not seen")
     probabilities = model.predict_proba(_rows(dataset, test))
-    folds = folds_for(configuration, len(dataset.y))
-    metrics = _metrics(fresh_model, dataset, test, probabilities, folds, configuration.seed)
-    reporter.progress("gate", 0.9, "comparing it with the champion")
+    metrics = _metrics(fold_model, dataset, test, probabilities, folds, configuration.seed)
+    reporter.progress("gate", 0.9, "judging whether it may become champion")
     gate = _gate(configuration, dataset, train, test, probabilities, registry, force)
     reporter.progress("register", 0.95, "writing the version")
     card = make_card(
@@ -145,9 +155,14 @@ def split(dataset: Dataset, test_size: float, seed: int) -> tuple[Rows, Rows]:
     return train, test
 
 
-def train_model(make_model: Callable[[], Classifier], dataset: Dataset, train: Rows) -> Classifier:
+def train_model(
+    make_model: Callable[[], Classifier],
+    dataset: Dataset,
+    train: Rows,
+    progress: Callable[[float], None] | None = None,
+) -> Classifier:
     """A model of the training rows, which answers from a decision table if it has one."""
-    model = make_model().train(_rows(dataset, train), dataset.y[train])
+    model = make_model().train(_rows(dataset, train), dataset.y[train], progress)
     # Too many cells, no proof, or no trees: then the estimator itself answers, and the card says so.
     with suppress(TableError):
         model.tabulate()
@@ -182,6 +197,7 @@ def _search(configuration: Configuration, dataset: Dataset, train: Rows, reporte
     # Optuna takes half a second to import.
     from model_training.search import search_parameters
 
+    reporter.progress("search", 0.1, f"searching for parameters in {configuration.search} trials")
     return search_parameters(
         configuration.estimator,
         _rows(dataset, train),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -80,8 +80,10 @@ class TreeModel:
         self._table = tabulate(self._trained)
         return self
 
-    def train(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def train(self, X: ArrayLike, y: ArrayLike, progress: Callable[[float], None] | None = None) -> Self:
         """Fit on rows X, shape (n, features), and labels y, shape (n,); NaN stands for a missing value.
+
+        progress is called after each round with the share of rounds that are done.
 
         Raises:
             ValueError: shapes differ, or the labels are not 0..k-1 with k of at least 2.
@@ -97,8 +99,10 @@ class TreeModel:
             "nthread": _THREADS,
             "max_bin": self.max_bin,
         }
+        # The same trees as from a DMatrix, which would hold the rows once more, at eight bytes a value.
         matrix = xgboost.QuantileDMatrix(rows, label=labels, nthread=_THREADS, max_bin=self.max_bin)
-        booster = xgboost.train(parameters, matrix, num_boost_round=rounds)
+        callbacks = [_round_counter(progress, rounds)] if progress else []
+        booster = xgboost.train(parameters, matrix, num_boost_round=rounds, callbacks=callbacks)
         self._native = NativeBooster(bytes(booster.save_raw(raw_format="ubj")))
         self._table = None
         self.n_classes = n_classes
@@ -201,3 +205,14 @@ class TreeModel:
         self.n_classes = state["n_classes"]
         self._native = NativeBooster(state["booster"])
         self._table = None
+
+
+def _round_counter(progress: Callable[[float], None], rounds: int) -> xgboost.callback.TrainingCallback:
+    import xgboost
+
+    class Counter(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+        def after_iteration(self, _model: Any, epoch: int, _evals_log: Any) -> bool:
+            progress((epoch + 1) / rounds)
+            return False
+
+    return Counter()

@@ -16,7 +16,10 @@ from sklearn.datasets import load_iris
 
 from model_training import signing
 from model_training.artifact import load_artifact
+from model_training.data_loader import load_iris as load_table
+from model_training.model import IrisModel
 from model_training.store import ArtifactStore
+from model_training.training import train_version
 from tests.stacks import READY_LINE, ROOT, ProcessStack
 
 SETOSA = {"features": [5.1, 3.5, 1.4, 0.2]}
@@ -240,11 +243,16 @@ def test_a_second_stack_in_the_same_folder_is_refused(process_stack: ProcessStac
 
 
 def test_an_unsigned_model_is_told_before_anything_starts(tmp_path: Path) -> None:
+    """One that is there already, and one that would be trained first."""
     signing.main(["new-key", str(tmp_path / "keys")])
-    stack = ProcessStack(tmp_path, MODEL_PUBLIC_KEY=str(tmp_path / "keys" / "signing.pub")).start()
-    assert stack.wait(60) == 1
-    assert "model_card.json.sig is missing" in "".join(stack.lines)
-    assert not any("started (pid=" in line for line in stack.lines)
+    iris = load_table()
+    train_version(iris, lambda: IrisModel(n_estimators=1), ArtifactStore(tmp_path / "artifacts"), 0.2, 42)
+    for folder, words in ((tmp_path, "model_card.json.sig is missing"), (tmp_path / "new", "train with --sign-key")):
+        folder.mkdir(exist_ok=True)
+        stack = ProcessStack(folder, MODEL_PUBLIC_KEY=str(tmp_path / "keys" / "signing.pub")).start()
+        assert stack.wait(60) == 1
+        assert words in "".join(stack.lines)
+        assert not any("started (pid=" in line for line in stack.lines)
 
 
 def test_an_empty_variable_means_the_default(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ def shape(value: object) -> object:
 
 
 @pytest.mark.parametrize(("command", "answer"), blocks("processes"))
-def test_commands_for_make_run(process_stack: ProcessStack, command: str, answer: str) -> None:
+def test_commands_for_make_run(process_stack: ProcessStack, tmp_path: Path, command: str, answer: str) -> None:
+    command = command.replace("/tmp/", f"{tmp_path}/")
     command = command.replace("https://localhost:8443", process_stack.base_url)
     command = command.replace("http://localhost:5000", process_stack.api_url)
     command = command.replace(".run/certs/ca.crt", process_stack.ca_cert)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model_training.data_loader import DATASETS, Column, load_iris
+from model_training.data_loader import DATASETS, Column, Dataset, load_digits, load_iris
 
 
 def test_iris_is_fishers() -> None:
@@ -41,3 +41,23 @@ def test_digest_tells_data_apart() -> None:
     columns = (Column("girth", "cm", "float"), *iris.columns[1:])
     others = [replace(iris, X=X), replace(iris, y=y), replace(iris, columns=columns), replace(iris, classes=("a", "b"))]
     assert len({iris.sha256, *(other.sha256 for other in others)}) == 5
+
+
+def test_digits_are_pictures() -> None:
+    """Row by row from the top left: a three begins with the same pixels in the table and in the picture."""
+    digits = load_digits()
+    assert (digits.target, digits.classes) == ("digit", tuple("0123456789"))
+    assert digits.picture and (digits.picture.width, digits.picture.height) == (8, 8)
+    assert (digits.picture.minimum, digits.picture.maximum) == (digits.X.min(), digits.X.max()) == (0, 16)
+    assert [column.name for column in digits.columns[7:10]] == ["pixel_0_7", "pixel_1_0", "pixel_1_1"]
+    assert {column.dtype for column in digits.columns} == {"integer"}
+
+
+def test_digest_does_not_hang_on_how_the_rows_are_read() -> None:
+    """It is made in parts, and a missing value has one form."""
+    X = np.random.default_rng(0).normal(size=(70_000, 2))
+    large = Dataset("large", (Column("a", None, "float"), Column("b", None, "float")), ("x",), X, np.zeros(70_000, int))
+    assert large.sha256 == replace(large, X=np.asfortranarray(X)).sha256
+    assert large.sha256 != replace(large, X=X[::-1]).sha256
+    gaps = [np.full((70_000, 2), value) for value in (np.nan, -np.nan)]
+    assert replace(large, X=gaps[0]).sha256 == replace(large, X=gaps[1]).sha256
