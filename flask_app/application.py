@@ -14,7 +14,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     """The application with its model loaded, if the store has a good one; without one it answers 503 until it has.
 
     Raises:
-        SettingsError: the public key, or with no settings passed those of the environment, cannot be used.
+        SettingsError: the public key, the MLflow server, or with no settings passed those of the environment, cannot be
+            used.
     """
     settings = settings or Settings.from_env()
     app = Flask(__name__, static_folder=None)
@@ -38,4 +39,20 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(v2.blueprint(holder, settings))
     fast_lane.init_app(app, holder, settings)
     holder.watch()
+    follow_registry(settings)
     return app
+
+
+def follow_registry(settings: Settings) -> None:
+    """Keep the store at what the MLflow server says, if one is set.
+
+    Raises:
+        SettingsError: its address, or a setting beside it, cannot be used.
+    """
+    model = settings.registered_model()
+    if model is None:
+        return
+    from flask_app.registry_follower import RegistryFollower
+
+    store = ArtifactStore(settings.model_store)
+    RegistryFollower(model, store, settings.registry_poll_seconds, settings.public_keys()).watch()

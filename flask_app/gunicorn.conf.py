@@ -31,6 +31,7 @@ try:
     _settings = Settings.from_env()
     KeyRing(_settings).check()
     _settings.public_keys()
+    _settings.registered_model()
 except SettingsError as error:
     sys.exit(f"flask-api: {error}")
 

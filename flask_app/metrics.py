@@ -98,6 +98,20 @@ SHADOW_ROWS = Counter(
     ("agreed",),
     registry=registry,
 )
+REGISTRY_UP = Gauge(
+    "flask_api_registry_up",
+    "1 when the last look at the MLflow server gave an answer that could be used, else 0; absent if none is followed.",
+    ("model_name",),
+    multiprocess_mode="livemax",
+    registry=registry,
+)
+REGISTRY_CHAMPION_REFUSED = Gauge(
+    "flask_api_registry_champion_refused",
+    "1 while the MLflow server's champion fails a check, and what was served before is served on; else 0.",
+    ("model_name",),
+    multiprocess_mode="livemax",
+    registry=registry,
+)
 WORKERS = Gauge(
     "flask_api_workers",
     "Worker processes that run now, by the threads that each gives to one prediction.",
@@ -154,6 +168,16 @@ def model_refused() -> None:
     """The store's model could not be used."""
     _loads["refused"].inc()
     MODEL_LAST_LOAD_REFUSED.set(1)
+
+
+def registry_up(model_name: str, up: bool) -> None:
+    """Whether the MLflow server with the registered model gave an answer that could be used."""
+    REGISTRY_UP.labels(model_name).set(up)
+
+
+def registry_champion_refused(model_name: str, refused: bool) -> None:
+    """Whether the registered model's champion failed a check."""
+    REGISTRY_CHAMPION_REFUSED.labels(model_name).set(refused)
 
 
 def count_rows(card: ModelCard, probabilities: NDArray[np.float32]) -> None:

@@ -11,6 +11,8 @@ from model_training.signing import SigningError, read_public_keys
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    from model_training.mlflow_model import MlflowModel
+
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -37,6 +39,12 @@ class Settings(msgspec.Struct, frozen=True):
     """Seconds between two looks at the store's pointer."""
     model_public_key: str = ""
     """Ed25519 keys, as PEM files or text: what none of their owners signed is refused; empty: no signature needed."""
+    mlflow_tracking_uri: str = ""
+    """Address of an MLflow server whose champion is followed; the store is then the cache, and has to be writable."""
+    mlflow_model_name: str = "tabular-model"
+    """Name of the registered model there."""
+    registry_poll_seconds: Seconds = 5.0
+    """Seconds between two looks at the MLflow server."""
     model_track: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "champion"
     """What the header X-Model-Track of every answer says: which of several models this is."""
     shadow_of: str = ""
@@ -76,6 +84,28 @@ class Settings(msgspec.Struct, frozen=True):
             return read_public_keys(self.model_public_key)
         except SigningError as error:
             raise SettingsError(f"MODEL_PUBLIC_KEY cannot be used: {error}") from None
+
+    def registered_model(self) -> "MlflowModel | None":
+        """The model of `mlflow_tracking_uri` to follow; None without one. What MLflow's own variables say is heeded.
+
+        Raises:
+            SettingsError: the address, the name or one of those variables cannot be used.
+        """
+        if not self.mlflow_tracking_uri:
+            return None
+        # Only here: TLS and HTTP cost each worker some MB.
+        from model_training.mlflow_model import MlflowModel
+        from model_training.registry import RegistryError
+
+        environ = {
+            **os.environ,
+            "MLFLOW_TRACKING_URI": self.mlflow_tracking_uri,
+            "MLFLOW_MODEL_NAME": self.mlflow_model_name,
+        }
+        try:
+            return MlflowModel.from_environ(environ)
+        except RegistryError as error:
+            raise SettingsError(f"{error}.") from None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":

@@ -1,14 +1,16 @@
 #!/bin/sh
 # Make ready what `make run` and `make test` need: a virtual environment with pinned packages, Nginx, openssl.
 #
-# Usage: local_stack/setup.sh local|dev|policy|kserve      (a name of requirements/*.txt)
+# Usage: local_stack/setup.sh local|dev|policy|kserve|mlflow      (a name of requirements/*.txt)
 #
 # What is there already is kept; a second call takes well under a second.
 set -eu
 cd "$(dirname "$0")/.."
 wanted=$1
+options=
 case $wanted in
     policy | kserve) venv=.venv-$wanted ;; # they pin versions that ours must not follow
+    mlflow) venv=.venv-$wanted options=--no-deps ;; # a whole list, without what only others need
     *) venv=.venv ;;
 esac
 PATH=$PATH:/usr/local/sbin:/usr/sbin
@@ -86,7 +88,8 @@ stamp=$venv/.installed-$wanted
 state=$(cksum <"requirements/$wanted.txt")
 if [ "$(cat "$stamp" 2>/dev/null)" != "$state" ]; then
     say "installing requirements/$wanted.txt (a minute or two the first time)"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+    # shellcheck disable=SC2086 # an option or none
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes $options \
         -r "requirements/$wanted.txt" || fail "pip failed (see above); check the network and try again"
     echo "$state" >"$stamp"
 fi

@@ -133,9 +133,15 @@ class StoreRegistry:
 
 
 def open_registry(
-    store: ArtifactStore,
-    public_keys: Sequence[Ed25519PublicKey],
-    environ: Mapping[str, str],  # noqa: ARG001
+    store: ArtifactStore, public_keys: Sequence[Ed25519PublicKey], environ: Mapping[str, str]
 ) -> Registry:
-    """The registry that the environment names: the store itself."""
-    return StoreRegistry(store, public_keys)
+    """The registry that the environment names: MLflow where MLFLOW_TRACKING_URI is set, else the store alone.
+
+    Raises:
+        RegistryError: one of MLflow's variables cannot be used; the server is not asked yet.
+    """
+    if not environ.get("MLFLOW_TRACKING_URI", "").strip():
+        return StoreRegistry(store, public_keys)
+    from model_training.mlflow_registry import MlflowRegistry
+
+    return MlflowRegistry(store, public_keys, environ)

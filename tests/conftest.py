@@ -3,11 +3,13 @@
 REQUIRE_ALL=1 turns every skip into a failure: on the build machine nothing may be missing.
 """
 
+import itertools
 import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.mlflow_stack import MlflowStack
 from tests.stacks import ComposeStack, ProcessStack
 
 FIXTURES = {"processes": "process_stack", "compose": "compose"}
@@ -54,3 +56,19 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
 def stack(request: pytest.FixtureRequest) -> object:
     """Each way to run in turn; nothing where BASE_URL names a system that runs already."""
     return request.getfixturevalue(FIXTURES[request.param]) if request.param in FIXTURES else None
+
+
+@pytest.fixture(scope="session")
+def mlflow_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowStack]:
+    """An MLflow server; each test registers under a name of its own."""
+    with MlflowStack(tmp_path_factory.mktemp("mlflow")) as running:
+        yield running
+
+
+_names = itertools.count(1)
+
+
+@pytest.fixture
+def mlflow_environ(mlflow_stack: MlflowStack) -> dict[str, str]:
+    """What tells training or API of the server, with a registered model that nobody else uses."""
+    return {"MLFLOW_TRACKING_URI": mlflow_stack.uri, "MLFLOW_MODEL_NAME": f"model-{next(_names)}"}

@@ -27,6 +27,8 @@ NAMES = {
     "flask_api_model_loads_total": ("counter", ("outcome",)),
     "flask_api_model_last_load_refused": ("gauge", ()),
     "flask_api_model_last_load_success_timestamp_seconds": ("gauge", ()),
+    "flask_api_registry_up": ("gauge", ("model_name",)),
+    "flask_api_registry_champion_refused": ("gauge", ("model_name",)),
     "flask_api_shadow_rows_total": ("counter", ("agreed",)),
     "flask_api_workers": ("gauge", ("omp_num_threads",)),
 }

@@ -1,0 +1,108 @@
+"""Pictures of a model's quality as SVG, drawn by hand: training needs no drawing package for two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+_INK = "#1f2937"
+_FAINT = "#d1d5db"
+_BLUE = "#2563eb"
+_MAX_NAME = 24
+
+
+@dataclass(frozen=True)
+class Point:
+    """A version's accuracy on its held-out rows (0 to 1); trained_at is in ISO 8601."""
+
+    version: str
+    trained_at: str
+    accuracy: float
+    promoted: bool
+
+
+def confusion_matrix(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
+    """Rows are the true classes, columns the predicted ones; a cell is the darker, the larger its share of the row."""
+    side = max(28, min(64, 640 // len(classes)))
+    left, top = 190, 90
+    width, height = left + side * len(classes) + 20, top + side * len(classes) + 30
+    parts = [_text(left + side * len(classes) / 2, 24, "predicted class", anchor="middle", bold=True)]
+    parts.append(_text(12, top - 16, "true class", bold=True))
+    for row, (name, counts) in enumerate(zip(classes, matrix, strict=True)):
+        y = top + row * side
+        parts.append(_text(left - 8, y + side / 2 + 4, _short(name), anchor="end"))
+        parts.append(_text(left + (row + 0.5) * side, top - 8, _short(name), turned=True))
+        for column, count in enumerate(counts):
+            share = count / (sum(counts) or 1)
+            x = left + column * side
+            title = f"{name} predicted as {classes[column]}: {count}"
+            parts.append(
+                f'<rect x="{x}" y="{y}" width="{side}" height="{side}" fill="{_BLUE}" fill-opacity="{share:.3f}"'
+                f' stroke="{_FAINT}"><title>{_clean(title)}</title></rect>'
+            )
+            if count:
+                colour = "#ffffff" if share > 0.5 else _INK
+                parts.append(_text(x + side / 2, y + side / 2 + 4, str(count), anchor="middle", colour=colour))
+    return _svg(width, height, "Confusion matrix of the held-out rows", parts)
+
+
+def accuracy_over_time(points: Sequence[Point]) -> str:
+    """Held-out accuracy of each version, oldest first; filled dots became champion."""
+    width, height, left, right, top, bottom = 760, 320, 60, 20, 40, 50
+    low = min(point.accuracy for point in points)
+    # A scale that shows small differences, and never more than there is.
+    low, high = max(0.0, low - max(0.02, (1 - low) * 0.5)), 1.0
+    step = (width - left - right) / max(1, len(points) - 1)
+    xs = [left + index * step if len(points) > 1 else (left + width - right) / 2 for index in range(len(points))]
+    ys = [top + (high - point.accuracy) / (high - low) * (height - top - bottom) for point in points]
+    parts = [_text(left, 22, "accuracy on the held-out rows; filled: became champion", bold=True)]
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        y = top + share * (height - top - bottom)
+        parts.append(f'<line x1="{left}" y1="{y:.1f}" x2="{width - right}" y2="{y:.1f}" stroke="{_FAINT}"/>')
+        parts.append(_text(left - 6, y + 4, f"{high - share * (high - low):.3f}", anchor="end"))
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
+    parts.append(f'<polyline points="{line}" fill="none" stroke="{_BLUE}" stroke-width="1.5"/>')
+    for point, x, y in zip(points, xs, ys, strict=True):
+        title = _clean(f"{point.version}, trained {point.trained_at}: {point.accuracy:.4f}")
+        fill = _BLUE if point.promoted else "#ffffff"
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{fill}" stroke="{_BLUE}"><title>{title}</title></circle>'
+        )
+    parts.append(_text(xs[0], height - 18, points[0].trained_at[:10], anchor="start" if len(points) > 1 else "middle"))
+    if len(points) > 1:
+        parts.append(_text(xs[-1], height - 18, points[-1].trained_at[:10], anchor="end"))
+    return _svg(width, height, "Accuracy over time", parts)
+
+
+def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+    body = "\n".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}"'
+        f' height="{height:.0f}" font-family="sans-serif" font-size="12" fill="{_INK}" role="img">\n'
+        f'<title>{title}</title>\n<rect width="100%" height="100%" fill="#ffffff"/>\n{body}\n</svg>\n'
+    )
+
+
+def _text(
+    x: float,
+    y: float,
+    text: str,
+    *,
+    anchor: str = "start",
+    bold: bool = False,
+    turned: bool = False,
+    colour: str = _INK,
+) -> str:
+    turn = f' transform="rotate(-45 {x:.1f} {y:.1f})"' if turned else ""
+    weight = ' font-weight="bold"' if bold else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}"{weight}{turn}>{_clean(text)}</text>'
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…"
+
+
+def _clean(text: str) -> str:
+    """XML has no control characters and no lone surrogates, not even escaped."""
+    return escape("".join(character if character.isprintable() else "?" for character in text))
