@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +16,6 @@ class NotTrainedError(RuntimeError):
     """The model was asked for something that only a trained one has."""
 
 
-@runtime_checkable
 class Classifier(Protocol):
     """A model with one probability a class.
 
