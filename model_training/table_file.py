@@ -189,7 +189,7 @@ def make_dataset(
     kinds = {column: kind_of(columns[column]) for column in features}
     n_rows = len(columns[target])
     labels, classes, kept = _labels(columns[target], target)
-    problems = _refusals(kinds)
+    problems = _refusals(kinds) + _reserved(features, classes)
     if problems:
         raise DataError(*problems)
     given = _units(units or {}, features)
@@ -218,6 +218,15 @@ def make_dataset(
         y=labels,
         target=target,
         warnings=tuple(warnings),
+    )
+
+
+def _reserved(features: Sequence[str], classes: Sequence[str]) -> list[str]:
+    # The API would refuse every file to score that has the features.
+    added = {"prediction", "class_name", *(f"probability_{name}" for name in classes)}
+    names = [name for name in features if name in added]
+    return (
+        [f"{columns_named(names, 'has', 'have')} a name that predictions give to theirs; rename it."] if names else []
     )
 
 

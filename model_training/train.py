@@ -22,7 +22,7 @@ from model_training.artifact import ArtifactError
 from model_training.configuration import Configuration, ConfigurationError, make_configuration, read_settings
 from model_training.data_loader import DATASETS, DataError
 from model_training.estimators import PARAMETERS, check_parameters
-from model_training.registry import Registry, RegistryError, open_registry
+from model_training.registry import Registry, RegistryError, StoreRegistry, open_registry
 from model_training.reporter import EventReporter, Reporter, TextReporter
 from model_training.schema import Estimator, ModelCard
 from model_training.signing import SigningError, read_private_key, read_public_keys
@@ -48,16 +48,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ConfigurationError as error:
             reporter.error(str(error))
             return USAGE
-        if options.check:
-            return _check(configuration, reporter)
-        return _train(configuration, options, reporter)
+        try:
+            command = _check if options.check else _train
+            return command(configuration, options, reporter)
+        except BrokenPipeError:
+            # Whoever was told has gone, and Python would say so once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+            return FAILED
 
 
-def _check(configuration: Configuration, reporter: Reporter) -> int:
+def _check(configuration: Configuration, options: argparse.Namespace, reporter: Reporter) -> int:
     try:
         checked = check_table(configuration)
-    except (DataError, ConfigurationError) as error:
-        reporter.error(str(error))
+    except (Exception, KeyboardInterrupt) as error:
+        reporter.error(_reason(error, options.store))
         return FAILED
     reporter.end(checked.event(), checked.text())
     return FAILED if checked.errors else PROMOTED
@@ -69,23 +73,14 @@ def _train(configuration: Configuration, options: argparse.Namespace, reporter: 
         keys = _keys(options)
         registry = open_registry(store, keys.public, os.environ)
     except (SigningError, RegistryError) as error:
-        reporter.error(str(error))
-        return FAILED
+        return _failed(StoreRegistry(store), reporter, str(error))
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         card = run_training(configuration, store, registry, keys, reporter, options.force)
     except BrokenPipeError:
         raise
-    except Exception as error:
-        reason = _reason(error, options.store)
-        reporter.error(reason)
-        _record(registry, reporter, "failed", None, reason)
-        return FAILED
-    except KeyboardInterrupt:
-        reason = "The training was stopped before its end."
-        reporter.error(reason)
-        _record(registry, reporter, "failed", None, reason)
-        return FAILED
+    except (Exception, KeyboardInterrupt) as error:
+        return _failed(registry, reporter, _reason(error, options.store))
     finally:
         signal.signal(signal.SIGTERM, before)
     gate = card.gate
@@ -190,8 +185,16 @@ def _keys(options: argparse.Namespace) -> Keys:
     return Keys(sign, public)
 
 
-def _reason(error: Exception, store: str) -> str:
+def _failed(registry: Registry, reporter: Reporter, reason: str) -> int:
+    reporter.error(reason)
+    _record(registry, reporter, "failed", None, reason)
+    return FAILED
+
+
+def _reason(error: BaseException, store: str) -> str:
     """One sentence, whatever went wrong."""
+    if isinstance(error, KeyboardInterrupt):
+        return "The training was stopped before its end."
     if isinstance(error, DataError | ArtifactError | RegistryError | ConfigurationError):
         return str(error)
     if isinstance(error, MemoryError):

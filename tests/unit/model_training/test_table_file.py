@@ -190,6 +190,12 @@ def test_options_that_do_not_fit_the_table_are_a_sentence(tmp_path: Path, option
     assert words in refusal(tmp_path, "a,kind\n1,x\n", **options)
 
 
+def test_a_feature_must_not_have_a_name_of_the_answer(tmp_path: Path) -> None:
+    said = refusal(tmp_path, "a,prediction,probability_x,kind\n1,2,3,x\n")
+    assert said == "Columns prediction and probability_x have a name that predictions give to theirs; rename it."
+    assert dataset_of(tmp_path, "a,prediction\n1,x\n2,y\n", "prediction").classes == ("x", "y")
+
+
 def test_a_file_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
         read_table(tmp_path)

@@ -1,6 +1,7 @@
 """The command `python -m model_training.train`, as a person runs it."""
 
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -221,3 +222,39 @@ def test_commit_is_taken_from_the_environment_where_there_is_no_repository(
     assert re.fullmatch(r"[0-9a-f]{40}|unknown", git_commit())
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_commit() == "unknown"
+
+
+def test_a_terminal_shows_a_bar_and_a_pipe_that_ends_no_trace(repository: Path, tmp_path: Path) -> None:
+    """The bar goes to the terminal alone: what is piped on is the report."""
+    command = [sys.executable, "-m", "model_training.train", "--n-estimators", "3", "--search", "2", "--folds", "2"]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("MODEL_", "MLFLOW_"))}
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [*command, "--store", str(tmp_path)],
+        cwd=repository,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        timeout=120,
+    )
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert done.returncode == 0 and "is current in" in done.stdout and "\r" not in done.stdout
+    assert re.search(r"\r\x1b\[K\[#+ +\] +\d+% .*trial 2 of 2", shown)
+    assert shown.endswith("\r\x1b[K")
+
+    with subprocess.Popen(
+        [*command, "--events", "--store", str(tmp_path)],
+        cwd=repository,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout and process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(120) == 1
+        assert process.stderr.read() == ""
