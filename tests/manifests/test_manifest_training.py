@@ -83,8 +83,7 @@ def test_the_registry_lets_the_api_keep_what_it_gets(everything: Objects) -> Non
     api = everything["Deployment", "flask-api"]
     assert volumes(api, container(api)) == {"/models": ("models", True)}
     # What base has is there still.
-    sources = [name for entry in container(api)["envFrom"] for name in entry]
-    assert sources == ["configMapRef", "secretRef"]
+    assert container(api)["envFrom"][0]["configMapRef"]["name"].startswith("iris-config-")
 
 
 def test_a_new_volume_begins_with_the_model_of_the_image(trained: Objects) -> None:
@@ -274,21 +273,21 @@ def test_the_api_never_sees_the_private_key(everything: Objects) -> None:
 
 @pytest.mark.parametrize("name", ["flask-api", "retraining", "training-api"])
 def test_clients_of_the_registry_have_its_address(everything: Objects, name: str) -> None:
-    workload = workloads_of(everything)[name]
-    reference = environment(container(workload))["MLFLOW_TRACKING_URI"]["configMapKeyRef"]
+    *_, settings, secret = container(workloads_of(everything)[name])["envFrom"]
     (port,) = everything["Service", "mlflow-server"]["spec"]["ports"]
-    address = everything["ConfigMap", reference["name"]]["data"][reference["key"]]
+    address = everything["ConfigMap", settings["configMapRef"]["name"]]["data"]["MLFLOW_TRACKING_URI"]
     assert address == f"http://mlflow-server:{port['port']}"
+    assert secret == {"secretRef": {"name": "registry-client", "optional": True}}
     # MLflow refuses a name that it was not told.
-    settings = next(d["data"] for (kind, n), d in everything.items() if kind == "ConfigMap" and n.startswith("mlflow-"))
-    assert address.removeprefix("http://") in settings["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
-    assert {"secretRef": {"name": "registry-client", "optional": True}} in container(workload)["envFrom"]
+    mlflow = next(d["data"] for (kind, n), d in everything.items() if kind == "ConfigMap" and n.startswith("mlflow-"))
+    assert address.removeprefix("http://") in mlflow["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
 
 
 @pytest.mark.parametrize("name", ["retraining", "training-api"])
 def test_without_the_registry_nothing_is_missing(trained: Objects, name: str) -> None:
-    reference = environment(container(workloads_of(trained)[name]))["MLFLOW_TRACKING_URI"]["configMapKeyRef"]
-    assert reference["optional"] is True and ("ConfigMap", reference["name"]) not in trained
+    for source in container(workloads_of(trained)[name])["envFrom"]:
+        (reference,) = source.values()
+        assert reference == {"name": "registry-client", "optional": True}
 
 
 def test_where_mlflow_keeps_things_is_in_a_secret_that_must_exist(everything: Objects) -> None:
