@@ -53,7 +53,7 @@ def to_values(ink: Ink, card: ModelCard, picture: Picture) -> list[float]:
     shares = np.round(np.clip(ink, 0, 1).ravel() * 255) / 255
     values = picture.minimum + shares * (picture.maximum - picture.minimum)
     return [
-        float(round(value)) if feature.integer else float(value)
+        round(value) if feature.integer else value
         for feature, value in zip(card.features, values.tolist(), strict=True)
     ]
 
@@ -147,11 +147,13 @@ def _clean(ink: Ink) -> Ink:
     image = Image.fromarray(np.round(ink * 255).astype(np.uint8))
     paper = image.copy()
     paper.thumbnail((PAPER_SIDE, PAPER_SIDE), Image.Resampling.BOX)
-    # The darkest nearby is the paper: strokes are thinner than the window.
-    paper = paper.filter(ImageFilter.MinFilter(PAPER_SIDE // 3 | 1)).filter(ImageFilter.BoxBlur(PAPER_SIDE // 6))
+    # What is narrower than the window is no paper.
+    window = PAPER_SIDE // 3 | 1
+    paper = paper.filter(ImageFilter.MinFilter(window)).filter(ImageFilter.MaxFilter(window))
+    paper = paper.filter(ImageFilter.BoxBlur(PAPER_SIDE // 6))
     shade = np.asarray(paper.resize(image.size, Image.Resampling.BILINEAR), dtype=np.float64) / 255
     above = np.clip(ink - shade, 0, 1)
-    strongest = float(np.quantile(above[above > LEAST_CONTRAST / 2], 0.9)) if (above > LEAST_CONTRAST / 2).any() else 1
+    strongest = float(np.median(above[above >= above.max() / 2])) or 1.0
     return np.clip((above / strongest - FAINT) / (FULL - FAINT), 0, 1)
 
 
