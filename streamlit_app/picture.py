@@ -20,7 +20,7 @@ Ink = NDArray[np.float64]
 FINE_DOTS = 64
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 # A small file can unpack to gigabytes.
-MOST_IMAGE_DOTS = 40_000_000
+MOST_IMAGE_DOTS = 25_000_000
 # Larger ones are made smaller first; what is to become a few pixels needs no more.
 WORKED_SIDE = 256
 # The paper's shade changes slowly.
@@ -112,9 +112,10 @@ def _grey(data: bytes) -> Image.Image:
             # Pillow warns of images that are half as large as it refuses; the limit here is lower.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-            if image.width * image.height > MOST_IMAGE_DOTS:
-                raise PictureError("The image has more than 40 million dots: make it smaller and send it again.")
+            # A JPEG can be unpacked at a part of its size, however large it is.
             image.draft("L", (WORKED_SIDE * 2, WORKED_SIDE * 2))
+            if image.width * image.height > MOST_IMAGE_DOTS:
+                raise PictureError("The image has more than 25 million dots: make it smaller and send it again.")
             return _on_paper(ImageOps.exif_transpose(image))
     except PictureError:
         raise
@@ -126,8 +127,9 @@ def _on_paper(image: Image.Image) -> Image.Image:
     """Greyscale; what shows through a transparent image is white paper, or black for light ink."""
     if not image.has_transparency_data:
         return image.convert("L")
-    # Premultiplied before it is made smaller, else colours that nobody sees would bleed in.
     image = image.convert("RGBA")
+    # Its weighted mean below takes memory.
+    image = image.reduce(max(1, max(image.size) // (2 * WORKED_SIDE)))
     grey, seen = image.convert("L"), image.getchannel("A")
     weight = np.asarray(seen, dtype=np.float64)
     ink = float((np.asarray(grey) * weight).sum() / weight.sum()) if weight.any() else 0.0

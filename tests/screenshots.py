@@ -62,6 +62,7 @@ def walk_irises(page: Page, stack: ProcessStack, folder: Path, suffix: str) -> N
 def walk_digits(page: Page, stack: ProcessStack, folder: Path, suffix: str) -> None:
     """Train digits, see what the gate says, and draw one."""
     page.goto(f"{stack.base_url}/train")
+    settle(page)
     unlock(page, stack.admin_token_file.read_text().strip())
     # Beside the champion that the phone trained.
     if suffix.startswith("desktop"):
