@@ -159,8 +159,10 @@ def confusion_chart(matrix: Sequence[Sequence[int]], classes: Sequence[str], the
         return alt.Axis(labelExpr=f"{labels}[datum.value]", labelLimit=120, title=title, ticks=False, **more)
 
     few = len(classes) <= 5
+    # Names beside each other as long as they do not touch.
+    flat = few or max(map(len, classes)) <= 2
     base = alt.Chart(pd.DataFrame(cells)).encode(
-        x=alt.X("said:O", axis=axis("The model said", orient="top", labelAngle=0 if few else -90)),
+        x=alt.X("said:O", axis=axis("The model said", orient="top", labelAngle=0 if flat else -90)),
         y=alt.Y("actual:O", axis=axis("It was")),
         tooltip=[
             alt.Tooltip("was:N", title="It was"),

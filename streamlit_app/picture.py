@@ -20,7 +20,7 @@ Ink = NDArray[np.float64]
 FINE_DOTS = 64
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 # A small file can unpack to gigabytes.
-MOST_IMAGE_DOTS = 40_000_000
+MOST_IMAGE_DOTS = 25_000_000
 # Larger ones are made smaller first; what is to become a few pixels needs no more.
 WORKED_SIDE = 256
 # The paper's shade changes slowly.
@@ -53,7 +53,7 @@ def to_values(ink: Ink, card: ModelCard, picture: Picture) -> list[float]:
     shares = np.round(np.clip(ink, 0, 1).ravel() * 255) / 255
     values = picture.minimum + shares * (picture.maximum - picture.minimum)
     return [
-        float(round(value)) if feature.integer else float(value)
+        round(value) if feature.integer else value
         for feature, value in zip(card.features, values.tolist(), strict=True)
     ]
 
@@ -112,9 +112,10 @@ def _grey(data: bytes) -> Image.Image:
             # Pillow warns of images that are half as large as it refuses; the limit here is lower.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-            if image.width * image.height > MOST_IMAGE_DOTS:
-                raise PictureError("The image has more than 40 million dots: make it smaller and send it again.")
+            # A JPEG can be unpacked at a part of its size, however large it is.
             image.draft("L", (WORKED_SIDE * 2, WORKED_SIDE * 2))
+            if image.width * image.height > MOST_IMAGE_DOTS:
+                raise PictureError("The image has more than 25 million dots: make it smaller and send it again.")
             return _on_paper(ImageOps.exif_transpose(image))
     except PictureError:
         raise
@@ -126,8 +127,9 @@ def _on_paper(image: Image.Image) -> Image.Image:
     """Greyscale; what shows through a transparent image is white paper, or black for light ink."""
     if not image.has_transparency_data:
         return image.convert("L")
-    # Premultiplied before it is made smaller, else colours that nobody sees would bleed in.
     image = image.convert("RGBA")
+    # Its weighted mean below takes memory.
+    image = image.reduce(max(1, max(image.size) // (2 * WORKED_SIDE)))
     grey, seen = image.convert("L"), image.getchannel("A")
     weight = np.asarray(seen, dtype=np.float64)
     ink = float((np.asarray(grey) * weight).sum() / weight.sum()) if weight.any() else 0.0
@@ -147,11 +149,13 @@ def _clean(ink: Ink) -> Ink:
     image = Image.fromarray(np.round(ink * 255).astype(np.uint8))
     paper = image.copy()
     paper.thumbnail((PAPER_SIDE, PAPER_SIDE), Image.Resampling.BOX)
-    # The darkest nearby is the paper: strokes are thinner than the window.
-    paper = paper.filter(ImageFilter.MinFilter(PAPER_SIDE // 3 | 1)).filter(ImageFilter.BoxBlur(PAPER_SIDE // 6))
+    # What is narrower than the window is no paper.
+    window = PAPER_SIDE // 3 | 1
+    paper = paper.filter(ImageFilter.MinFilter(window)).filter(ImageFilter.MaxFilter(window))
+    paper = paper.filter(ImageFilter.BoxBlur(PAPER_SIDE // 6))
     shade = np.asarray(paper.resize(image.size, Image.Resampling.BILINEAR), dtype=np.float64) / 255
     above = np.clip(ink - shade, 0, 1)
-    strongest = float(np.quantile(above[above > LEAST_CONTRAST / 2], 0.9)) if (above > LEAST_CONTRAST / 2).any() else 1
+    strongest = float(np.median(above[above >= above.max() / 2])) or 1.0
     return np.clip((above / strongest - FAINT) / (FULL - FAINT), 0, 1)
 
 

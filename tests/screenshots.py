@@ -1,10 +1,13 @@
 """Pictures of every page for the README: make screenshots. A real browser walks the system as `make run` starts it."""
 
+import itertools
+import math
 import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from tests.local_stack.test_train_page import TRAINING_MS, draw, unlock
 from tests.stacks import ROOT, ProcessStack
 from tests.system.test_browser import PATIENCE_MS, SIZES, answered, launch, settle, spki_pin
 
@@ -13,36 +16,68 @@ THEMES = ("light", "dark")
 ROWS = 1_000
 
 
+def bow(across: float, down: float, radius: float, start: int, end: int) -> list[tuple[float, float]]:
+    """Points of a part of a circle, in degrees from the right, clockwise."""
+    turns = [math.radians(start + (end - start) * step / 12) for step in range(13)]
+    return [(across + radius * math.cos(turn), down + radius * math.sin(turn)) for turn in turns]
+
+
+THREE = [*bow(0.48, 0.33, 0.17, -150, 90), *bow(0.48, 0.67, 0.19, -90, 150)]
+
+
 def main() -> None:
     """Write docs/screenshots/PAGE-SIZE-THEME.png."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, ProcessStack(Path(folder)) as stack, sync_playwright() as playwright:
         browser = launch(playwright, f"--ignore-certificate-errors-spki-list={spki_pin(stack.base_url, stack.ca_cert)}")
-        for size, (width, height) in SIZES.items():
-            for theme in THEMES:
+        # The irises' pages come first: digits take their place.
+        for walk in (walk_irises, walk_digits):
+            for size, theme in itertools.product(reversed(SIZES), THEMES):
+                width, height = SIZES[size]
                 context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
                 page = context.new_page()
                 page.set_default_timeout(PATIENCE_MS)
-                walk(page, stack.base_url, Path(folder), f"{size}-{theme}")
+                walk(page, stack, Path(folder), f"{size}-{theme}")
                 context.close()
         browser.close()
 
 
-def walk(page: Page, base_url: str, folder: Path, suffix: str) -> None:
-    """Visit each page and take its picture."""
-    page.goto(f"{base_url}/?petal_length=1.4&petal_width=0.3&sepal_length=5.1&sepal_width=4.5")
+def walk_irises(page: Page, stack: ProcessStack, folder: Path, suffix: str) -> None:
+    """Visit each page of the first model and take its picture."""
+    page.goto(f"{stack.base_url}/?petal_length=1.4&petal_width=0.3&sepal_length=5.1&sepal_width=4.5")
     answered(page)
     take(page, f"predict-{suffix}")
-    page.goto(f"{base_url}/batch")
+    page.goto(f"{stack.base_url}/batch")
     settle(page)
     page.locator("input[type=file]").set_input_files(table(folder))
     page.get_by_role("button", name=f"Score {ROWS:,} rows").click()
     page.get_by_role("button", name="Score another table").wait_for()
     take(page, f"batch-{suffix}")
     for path in ("model-card", "status"):
-        page.goto(f"{base_url}/{path}")
+        page.goto(f"{stack.base_url}/{path}")
         settle(page)
         take(page, f"{path}-{suffix}")
+
+
+def walk_digits(page: Page, stack: ProcessStack, folder: Path, suffix: str) -> None:
+    """Train digits, see what the gate says, and draw one."""
+    page.goto(f"{stack.base_url}/train")
+    settle(page)
+    unlock(page, stack.admin_token_file.read_text().strip())
+    # Beside the champion that the phone trained.
+    if suffix.startswith("desktop"):
+        page.get_by_test_id("stButtonGroup").get_by_text("Random forest").click()
+        settle(page)
+    take(page, f"train-{suffix}")
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.get_by_text("judged on").wait_for(timeout=TRAINING_MS)
+    take(page, f"train-result-{suffix}")
+    page.goto(stack.base_url)
+    page.locator("canvas.sheet").wait_for()
+    settle(page)
+    draw(page, THREE)
+    answered(page)
+    take(page, f"predict-picture-{suffix}")
 
 
 def table(folder: Path) -> Path:

@@ -318,6 +318,7 @@ def test_every_page_in_both_themes(visit, card, size, scheme, dark):
     headings = {
         "Batch": "Score a table",
         "Model": f"{card['model_name'].capitalize()} model",
+        "Train": "Train",
         "Status": "Status",
         "Predict": card["model_name"].capitalize(),
     }
@@ -338,7 +339,7 @@ def test_every_page_in_both_themes(visit, card, size, scheme, dark):
             assert picture.get_attribute("aria-label")
 
 
-@pytest.mark.parametrize("path", ["batch", "model-card", "status"])
+@pytest.mark.parametrize("path", ["batch", "model-card", "train", "status"])
 @visiting
 def test_pages_have_addresses_of_their_own(visit, path):
     page = visit(path=path)

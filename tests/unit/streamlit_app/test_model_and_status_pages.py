@@ -38,6 +38,59 @@ def test_model_page_of_another_kind(open_page, digits_api):
     assert "others" in alts(at)
 
 
+def test_estimator_gate_and_warnings_of_the_card(open_page, api):
+    comparison = {
+        "metric": "log_loss",
+        "champion": 0.2,
+        "challenger": 0.3,
+        "gain": -0.1,
+        "low": -0.2,
+        "high": 0.0,
+        "tolerance": 0.05,
+        "worse_share": 0.9,
+    }
+    gate = {
+        "passed": False,
+        "forced": True,
+        "reasons": ["Its log loss is worse than that of champion [one]."],
+        "champion_version": "one",
+        "held_out_rows": 40,
+        "comparisons": [comparison],
+    }
+    api.card |= {
+        "estimator": "logistic-regression",
+        "predictor": "linear",
+        "gate": gate,
+        "metrics": {"accuracy": 0.9, "cross_validation": None},
+        "data": {"name": "wine", "warnings": ["Column ash is constant.", "3 rows are there twice."]},
+    }
+    at = open_page("model")
+    said = words(at)
+    assert "Logistic regression" in said and "its coefficients" in said
+    assert "It was not cross-validated." in said
+    assert any("Forced past the gate, judged on 40 held-out rows beside one." in told.value for told in at.warning)
+    assert any("champion \\[one\\]" in told.value for told in at.warning)
+    assert "-0.2000 to +0.0000" in said and "90%" in said
+    assert any(expander.label == "2 warnings about the training data" for expander in at.expander)
+    assert any("3 rows are there twice" in told.value for told in at.markdown)
+
+
+def test_a_model_of_pictures_shows_which_pixels_count(open_page, api):
+    api.card |= {
+        "features": [api.feature(f"p{i}", 0, 9, 0, dtype="integer") for i in range(6)],
+        "feature_importance": {"p4": 0.75, "p0": 0.25},
+        "picture": {"width": 3, "height": 2, "minimum": 0.0, "maximum": 9.0},
+    }
+    at = open_page("model")
+    assert "a picture of 3 by 2 pixels, from 0 (empty) to 9 (ink)" in words(at)
+    (image,) = at.get("image")
+    alt = image.proto.imgs[0].alt
+    assert (
+        alt.startswith("Importance of the pixels: most of all row 2 column 2, row 1 column 1")
+        and "2 pixels of 6" in alt
+    )
+
+
 def test_a_card_that_tells_little_is_shown_all_the_same(open_page, api):
     at = open_page("model")
     said = words(at)
@@ -56,9 +109,12 @@ def test_importance_is_computed_and_says_so_where_the_card_has_none(open_page, a
     assert any(expander.label == "2 versions in the store" for expander in at.expander)
 
 
+ODD = ("metrics", "data", "hyperparameters", "feature_importance", "trained_at", "gate", "picture", "estimator")
+
+
 @pytest.mark.parametrize("odd", [None, 3, [], {"confusion_matrix": [[1, 2], 3], "accuracy": "good"}])
 def test_odd_cards_break_nothing(open_page, api, odd):
-    api.card = api.card | dict.fromkeys(("metrics", "data", "hyperparameters", "feature_importance", "trained_at"), odd)
+    api.card = api.card | dict.fromkeys(ODD, odd)
     assert "Wine quality model" in words(open_page("model"))
 
 
