@@ -47,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True):
     inspect_seconds: Positive = 120
     """The same for reading and checking a table."""
     job_memory_mb: Megabytes = 4096
-    """Address space of a job in MB (RLIMIT_AS): what needs more fails."""
+    """Memory of a job in MB (RLIMIT_DATA, which Linux keeps): what needs more fails."""
     queue_length: Positive = 5
     """Jobs that may wait while one runs."""
     max_table_bytes: Positive = 1_073_741_824
