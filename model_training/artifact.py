@@ -174,7 +174,8 @@ def _read_pickle(folder: Path, card: ModelCard) -> bytes:
 def _read_file(path: Path, limit: int) -> bytes:
     try:
         with path.open("rb") as file:
-            raw = file.read(limit + 1)
+            # As much as there is: a buffer of the limit's size is more than a training's process may have.
+            raw = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)
     except OSError as error:
         raise ArtifactError(f"{path.name} cannot be read: {error.strerror}; train a model or copy it again.") from error
     if len(raw) > limit:

@@ -6,7 +6,6 @@ import os
 
 from flask import Flask
 
-from model_training.registry import open_registry
 from model_training.service import admin_token, problems, request_log
 from model_training.service.admin_token import AdminToken
 from model_training.service.jobs import Jobs
@@ -14,7 +13,6 @@ from model_training.service.resources import health, models, options, training
 from model_training.service.runner import Runner
 from model_training.service.settings import Settings, SettingsError
 from model_training.service.unread_body import discard_unread
-from model_training.store import ArtifactStore
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -25,7 +23,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or Settings.from_env()
     token = AdminToken(settings)
-    registry = open_registry(ArtifactStore(settings.model_store), settings.public_keys(), os.environ)
+    registry = settings.registry()
     try:
         # Uploaded tables are nobody else's to read.
         os.makedirs(settings.folder, mode=0o700, exist_ok=True)

@@ -19,7 +19,7 @@ from model_training.service.settings import Settings, SettingsError
 
 try:
     _settings = Settings.from_env()
-    _settings.public_keys()
+    _settings.registry()
     AdminToken(_settings)
 except SettingsError as error:
     sys.exit(f"training-api: {error}")

@@ -21,9 +21,9 @@ def main(argv: Sequence[str]) -> int:
     megabytes, *arguments = argv
     threading.Thread(target=_end_with_the_service, daemon=True).start()
     os.nice(NICENESS)
-    # macOS knows the limit and does not keep it.
+    # Data, and not address space: libraries reserve much of that and use little. macOS knows the limit and keeps none.
     with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (int(megabytes) * _MEGABYTE,) * 2)
+        resource.setrlimit(resource.RLIMIT_DATA, (int(megabytes) * _MEGABYTE,) * 2)
     # A container that runs out of memory loses the job and not the service.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_type_hints
 
 import msgspec
 
+from model_training.registry import Registry, RegistryError, open_registry
 from model_training.signing import SigningError, read_public_keys
+from model_training.store import ArtifactStore
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -47,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True):
     inspect_seconds: Positive = 120
     """The same for reading and checking a table."""
     job_memory_mb: Megabytes = 4096
-    """Address space of a job in MB (RLIMIT_AS): what needs more fails."""
+    """Memory of a job in MB (RLIMIT_DATA, which Linux keeps): what needs more fails."""
     queue_length: Positive = 5
     """Jobs that may wait while one runs."""
     max_table_bytes: Positive = 1_073_741_824
@@ -77,6 +79,17 @@ class Settings(msgspec.Struct, frozen=True):
             return read_public_keys(self.model_public_key)
         except SigningError as error:
             raise SettingsError(f"MODEL_PUBLIC_KEY cannot be used: {error}") from None
+
+    def registry(self) -> Registry:
+        """The registry of the store, or the one that the environment names for it.
+
+        Raises:
+            SettingsError: a key, or a variable of the registry's, cannot be used.
+        """
+        try:
+            return open_registry(ArtifactStore(self.model_store), self.public_keys(), os.environ)
+        except RegistryError as error:
+            raise SettingsError(str(error)) from None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -32,6 +32,8 @@ _SIGNS_OF_NO_MEMORY = (
     "failed to map segment",
     "malloc of size",
     "Memory allocation",
+    "Thread creation failed",
+    "error return without exception set",
     "memory does not suffice",
 )
 
@@ -112,6 +114,9 @@ class TrainingProcess:
                 "It was killed from outside, most likely because the machine ran out of memory;"
                 " send a smaller table, or give the service more."
             )
+        # What libraries do that were given no memory and do not expect it.
+        if -status in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS):
+            return f"It crashed, most likely for want of memory. {self.no_memory}"
         return f"It ended unexpectedly with status {status}; the service's log has what it said."
 
     @property
@@ -151,9 +156,9 @@ class TrainingProcess:
 
 
 def _environment() -> dict[str, str]:
-    """Without what the job has no need to know, and with address space for data instead of for threads.
+    """Without what the job has no need to know, and with its memory for data.
 
-    Both reserve some for each core, which on a machine with many would be more than the limit.
+    Linear algebra and the allocator else take some for each core, which on a machine with many is more than the limit.
     """
     kept = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     return {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", **kept}

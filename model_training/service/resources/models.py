@@ -56,6 +56,8 @@ def blueprint(registry: Registry) -> Blueprint:
             try:
                 return {"champion": registry.roll_back()}
             except RegistryError as error:
+                # Where the registry is away, this says so; else there is nothing to go back to, or it is refused.
+                registry.champion_version()
                 raise Problem(409, sentence(str(error))) from None
 
     return models

@@ -121,6 +121,7 @@ def test_neither_job_nor_log_has_the_token(service: Service) -> None:
         ({"job_seconds": "soon"}, "JOB_SECONDS='soon' cannot be used"),
         ({"queue_length": "0"}, "QUEUE_LENGTH='0' cannot be used"),
         ({"model_public_key": "nonsense"}, "MODEL_PUBLIC_KEY cannot be used"),
+        ({"mlflow_tracking_uri": "nowhere"}, "MLFLOW_TRACKING_URI"),
         ({"log_level": "loud"}, "it is one of debug, info, warning, error"),
     ],
 )
