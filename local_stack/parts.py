@@ -66,7 +66,9 @@ def make_parts(addresses: Addresses, environ: Mapping[str, str], run_dir: Path) 
     host = addresses.client_host
     training_url = f"http://{host}:{addresses.training_api_port}"
     if not (store / "current").exists():
-        _step("train the first model", [sys.executable, "-m", "model_training.train", "--store", str(store)], env)
+        # Into the store alone: a model that only fills a gap here must not become champion of everybody's registry.
+        first = [sys.executable, "-m", "model_training.train", "--store", str(store)]
+        _step("train the first model", first, {**env, "MLFLOW_TRACKING_URI": ""})
     if env.get("MODEL_PUBLIC_KEY"):
         # Said now instead of after a minute of waiting: the API would refuse it.
         verify = [sys.executable, "-m", "model_training.store", "verify", "--store", str(store)]

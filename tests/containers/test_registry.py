@@ -103,7 +103,9 @@ def test_the_servers_image_is_as_the_others(stack: ComposeStack) -> None:
     assert (config["User"], config["StopSignal"]) == ("10001:10001", "SIGTERM")
     assert config["Labels"]["org.opencontainers.image.title"] == "mlflow-server"
     script = """
-import importlib.util, mlflow, boto3, psycopg
+import importlib.util, boto3, sqlalchemy
+# Fails without the driver that SQLAlchemy takes for Postgres.
+sqlalchemy.create_engine("postgresql://somewhere")
 print([name for name in "pip scipy sklearn pyarrow matplotlib".split() if importlib.util.find_spec(name)])
 """
     [container] = stack.containers("mlflow-server")
