@@ -45,7 +45,7 @@ def test_the_commands(garden: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert done.stdout.count("is current in") == 2
     digits, flowers = sorted(ArtifactStore(tmp_path / "store").cards(), key=lambda card: card.trained_at)
-    assert (digits.estimator, digits.hyperparameters["n_estimators"]) == ("random-forest", 50)
+    assert (digits.estimator, digits.hyperparameters["n_estimators"]) == ("random-forest", 20)
     assert [(feature.name, feature.unit) for feature in flowers.features] == [("length", "cm"), ("petals", None)]
     assert flowers.hyperparameters["max_depth"] == 3
 
@@ -57,8 +57,11 @@ def test_the_example_sets_what_it_seems_to(garden: Path) -> None:
 
 
 def test_every_setting_is_in_the_table_with_its_default() -> None:
+    section = TEXT.split("## Settings")[1].split("\n## ")[0]
     rows = {
-        row.split("|")[1].strip(" `"): row.split("|")[2].strip() for row in TEXT.splitlines() if row.startswith("| `")
+        row.split("|")[1].strip(" `"): row.split("|")[2].strip()
+        for row in section.splitlines()
+        if row.startswith("| `")
     }
     named = {**_defaults(Configuration, ""), **_defaults(GateRules, "gate.")}
     assert rows == named
