@@ -46,7 +46,7 @@ class Settings(msgspec.Struct, frozen=True):
     """Ed25519 keys, as PEM files or text: what none of their owners signed is not activated."""
     job_seconds: Positive = 3600
     """A training that takes longer is stopped."""
-    inspect_seconds: Positive = 120
+    inspect_seconds: Positive = 300
     """The same for reading and checking a table."""
     job_memory_mb: Megabytes = 4096
     """Memory of a job in MB (RLIMIT_DATA, which Linux keeps): what needs more fails."""
