@@ -44,33 +44,33 @@ def verdict(gate: Mapping[str, Any]) -> str:
 
 
 def _comparisons(told: Any) -> None:
-    rows = [_row(entry) for entry in told if isinstance(entry, Mapping)] if isinstance(told, list) else []
-    if not rows:
+    entries = [entry for entry in told if isinstance(entry, Mapping)] if isinstance(told, list) else []
+    if not entries:
         return
-    st.table(pd.DataFrame(rows).set_index(""), border="horizontal")
+    # Few columns, so that a phone shows them all.
+    table = {
+        METRICS.get(str(entry.get("metric")), escape(str(entry.get("metric")))): _column(entry) for entry in entries
+    }
+    st.table(pd.DataFrame(table), border="horizontal")
     st.caption(
-        "On the same held-out rows. A gain above 0 is in favour of the new model; the interval holds 95% of the "
-        "resamples of a paired bootstrap, and the last column is the share of them in which the new model is worse by "
-        "more than the tolerance."
+        "On the same held-out rows. A gain above 0 is in favour of the new model; its interval and the last line are "
+        "of the resamples of a paired bootstrap."
     )
 
 
-def _row(entry: Mapping[str, Any]) -> dict[str, str]:
-    name = str(entry.get("metric"))
-
+def _column(entry: Mapping[str, Any]) -> dict[str, str]:
     def shown(key: str, sign: str = "") -> str:
         value = entry.get(key)
         if not isinstance(value, int | float):
             return "not told"
-        return f"{value:{sign}.2%}" if name == "accuracy" else f"{value:{sign}.4f}"
+        return f"{value:{sign}.2%}" if entry.get("metric") == "accuracy" else f"{value:{sign}.4f}"
 
     worse = entry.get("worse_share")
     return {
-        "": METRICS.get(name, escape(name)),
         "Champion": shown("champion"),
-        "New": shown("challenger"),
+        "New model": shown("challenger"),
         "Gain": shown("gain", "+"),
-        "95% interval": f"{shown('low', '+')} to {shown('high', '+')}",
-        "Tolerance": shown("tolerance"),
-        "Worse": f"{worse:.0%}" if isinstance(worse, int | float) else "not told",
+        "95% interval of the gain": f"{shown('low', '+')} to {shown('high', '+')}",
+        "Tolerated loss": shown("tolerance"),
+        "Resamples with a larger loss": f"{worse:.0%}" if isinstance(worse, int | float) else "not told",
     }

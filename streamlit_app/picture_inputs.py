@@ -41,9 +41,9 @@ def read_link(card: ModelCard, picture: Picture) -> None:
     ink = pictures.unpack(st.query_params.get(PARAMETER), picture.height, picture.width)
     if ink is None and any(name in st.query_params for name in names):
         inputs.read_link(card)
+        st.session_state["picture_kind"] = inputs.NUMBERS
         _new_sheet(picture)
         return
-    st.session_state.pop("kind", None)
     _set_ink(np.zeros((picture.height, picture.width)) if ink is None else ink, card, picture)
 
 
@@ -59,7 +59,7 @@ def begin(picture: Picture) -> None:
 
 def write_link(card: ModelCard, picture: Picture, row: dict[str, float]) -> None:
     """Put the picture into the address; numbers beyond those of a picture go there by their names."""
-    if st.session_state.get("kind") == inputs.NUMBERS:
+    if st.session_state.get("picture_kind") == inputs.NUMBERS:
         inputs.write_link(card, row)
         return
     small = picture.width * picture.height <= MOST_LINKED_PIXELS
@@ -87,15 +87,17 @@ def show_inputs(card: ModelCard, picture: Picture) -> dict[str, float]:
         "Picture",
         ways,
         key="way",
-        default=st.session_state.get("kind", DRAW),
+        default=st.session_state.get("picture_kind", DRAW),
         required=True,
         label_visibility="collapsed",
     )
-    if chosen != st.session_state.get("kind", DRAW):
-        st.session_state["kind"] = chosen
+    if chosen != st.session_state.get("picture_kind", DRAW):
+        st.session_state["picture_kind"] = chosen
         inputs.set_row(dict(st.session_state["row"]))
         _new_sheet(picture)
     if chosen == inputs.NUMBERS:
+        # What the address says of it.
+        st.session_state["kind"] = inputs.NUMBERS
         return inputs.show_inputs(card, inputs.NUMBERS)
     ink = _drawn(card, picture) if chosen == DRAW else _uploaded(card, picture)
     if ink is not None:
@@ -124,8 +126,8 @@ def _examples(card: ModelCard, picture: Picture) -> None:
 
     def choose(values: tuple[float, ...]) -> None:
         # An uploaded image would take the example's place at once.
-        if st.session_state.get("kind") == UPLOAD:
-            st.session_state["kind"] = DRAW
+        if st.session_state.get("picture_kind") == UPLOAD:
+            st.session_state["picture_kind"] = DRAW
             st.session_state.pop("way", None)
         _set_ink(pictures.to_ink(list(values), picture), card, picture)
 

@@ -36,7 +36,13 @@ class TokenRefused(ApiError):
 
 
 class TrainingAway(ApiAway):
-    """No training service was reached, or it cannot work now."""
+    """The training service cannot work now, or not in time."""
+
+
+class TrainingUnreached(TrainingAway):
+    """No training service was reached."""
+
+    advice = "It may be starting: try again in a few seconds. With Docker Compose it needs --profile training."
 
 
 class TrainingRefused(ApiError):
@@ -238,7 +244,7 @@ class TrainingClient:
             raise TrainingAway("The training service did not answer in time.", request_id=request_id) from error
         except requests.RequestException as error:
             log.warning("%s %s request_id=%s: %s", method, path, request_id, error)
-            raise TrainingAway("The training service does not answer.", request_id=request_id) from error
+            raise TrainingUnreached("The training service does not answer.", request_id=request_id) from error
         body = json_object(response)
         if response.status_code not in {200, 202}:
             log.warning("%s %s request_id=%s: status %d", method, path, request_id, response.status_code)

@@ -98,6 +98,8 @@ def take(page: Page, name: str) -> None:
     size = page.viewport_size
     assert size
     block = page.get_by_test_id("stMainBlockContainer")
+    # Charts show their tools under the pointer.
+    page.mouse.move(0, 0)
     page.wait_for_timeout(1500)
     page.set_viewport_size(
         {"width": size["width"], "height": max(600, block.evaluate("node => node.scrollHeight") + 40)}

@@ -118,15 +118,21 @@ def test_numbers_take_over_the_picture_and_hand_it_back(open_page, picture_api):
     assert len(at.get("bidi_component")) == 1 and "_picture" in at.query_params
 
 
-def test_another_model_without_a_picture_takes_the_page_over(open_page, picture_api):
-    at = press(open_page(), "Block")
-    card = dict(picture_api.card)
-    picture_api.card = card | {"picture": None, "model_version": "next"}
+@pytest.mark.parametrize("way", ["Draw", "Upload", "Numbers"])
+def test_another_model_takes_the_page_over_and_hands_it_back(open_page, picture_api, way):
     import service
 
-    service.forget_card()
-    at.run()
-    assert at.slider and not at.get("bidi_component")
+    at = press(open_page(), "Block")
+    at.segmented_control(key="way").set_value(way).run()
+    pictures = dict(picture_api.card)
+    few = pictures | {"picture": None, "features": pictures["features"][:3], "golden_rows": []}
+    for card, inputs in ((few, 3), (pictures, 20 if way == "Numbers" else 0)):
+        picture_api.card = card
+        service.forget_card()
+        at.run()
+        assert not at.exception
+        assert len(at.slider) + len(at.number_input) == inputs
+        assert bool(at.get("bidi_component") or at.get("file_uploader")) == (inputs == 0)
 
 
 @pytest.mark.parametrize(
