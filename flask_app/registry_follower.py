@@ -112,6 +112,7 @@ class RegistryFollower:
             )
 
     def _not_written(self, error: OSError) -> None:
+        metrics.registry_up(self._model.name, False)
         self._say(logging.ERROR, "model store not written", f"{error.filename or self._store.root}: {error.strerror}")
 
     def _poll(self) -> None:
@@ -136,8 +137,10 @@ class RegistryFollower:
             return False
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             os.close(lock)
+            if not isinstance(error, BlockingIOError):
+                self._not_written(error)
             return False
         self._lock = lock
         return True

@@ -23,6 +23,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -49,6 +50,10 @@ _POINTER = "current"
 _HISTORY = "history"
 _LOCK = "lock"
 _VERSIONS = "versions"
+_INCOMING = ".incoming-"
+
+# Far above what one file of a version takes to arrive (mlflow_model.py).
+_ABANDONED_SECONDS = 6 * 3600
 
 # Roll-backs in a row that are possible.
 _MAX_HISTORY = 100
@@ -237,7 +242,8 @@ class ArtifactStore:
         """
         target = self.folder(version)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".incoming-", ignore_cleanup_errors=True) as name:
+        _remove_abandoned(target.parent)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=_INCOMING, ignore_cleanup_errors=True) as name:
             filling = Path(name) / "version"
             filling.mkdir()
             yield filling
@@ -253,6 +259,14 @@ class ArtifactStore:
             # A pointer must not outlive a power cut that its version does not.
             for folder in (target.parent, self.root):
                 flush(folder)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what a writer left that was killed; one that still writes changed its folder lately."""
+    for path in folder.glob(f"{_INCOMING}*/version"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

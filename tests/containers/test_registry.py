@@ -1,5 +1,6 @@
 """The profile `registry`: MLflow's server in a container, and the API's containers that follow it."""
 
+import contextlib
 import json
 import subprocess
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from model_training.data_loader import load_iris
 from model_training.model import IrisModel
-from model_training.registry import open_registry
+from model_training.registry import Registry, RegistryError, open_registry
 from model_training.store import ArtifactStore
 from model_training.training import train_version
 from tests.stacks import ComposeStack, free_ports, require_docker
@@ -36,6 +37,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
         COMPOSE_PROFILES="registry",
         MLFLOW_TRACKING_URI="http://mlflow-server:5002",
         MODEL_STORE="/cache",
+        REGISTRY_POLL_SECONDS="0.5",
         MLFLOW_PORT=str(port),
     )
     try:
@@ -63,6 +65,12 @@ def served(stack: ComposeStack) -> list[str]:
         except OSError:
             answers.append("")
     return answers
+
+
+def answers(registry: Registry) -> bool:
+    with contextlib.suppress(RegistryError):
+        return registry.champion_version() is not None
+    return False
 
 
 def eventually(condition: Callable[[], Any]) -> None:
@@ -93,7 +101,7 @@ def test_containers_follow_the_champion_and_outlive_the_server(stack: ComposeSta
     docker("restart", "-t", "5", stack.containers("flask-api")[0])
     eventually(lambda: set(served(stack)) == {cards[1].model_version})
     docker("start", server)
-    stack.wait_until_healthy()
+    eventually(lambda: answers(registry))
     registry.roll_back()
     eventually(lambda: set(served(stack)) == {cards[0].model_version})
 

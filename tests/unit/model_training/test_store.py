@@ -3,6 +3,7 @@
 import os
 import stat
 import threading
+import time
 from datetime import datetime, tzinfo
 from pathlib import Path
 
@@ -176,3 +177,15 @@ def test_two_trainings_in_one_second_are_two_versions(
     assert store.current() == cards[1].model_version
     for card in cards:
         assert load_artifact(store.folder(card.model_version), card.model_version).card == card
+
+
+def test_what_a_killed_writer_left_is_removed_by_a_later_one(empty: ArtifactStore) -> None:
+    versions = empty.folder("v1").parent
+    for name, hours in ((".incoming-abandoned", 7), (".incoming-under-way", 1)):
+        folder = versions / name / "version"
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("half of it")
+        then = time.time() - hours * 3600
+        os.utime(folder, (then, then))
+    _fill(empty, "v1")
+    assert sorted(path.name for path in versions.iterdir()) == [".incoming-under-way", "v1"]
