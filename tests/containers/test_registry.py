@@ -18,7 +18,8 @@ from model_training.store import ArtifactStore
 from model_training.training import train_version
 from tests.stacks import ComposeStack, free_ports, require_docker
 
-PATIENCE = 60.0
+# Longer than anything here takes on a machine that has other work.
+PATIENCE = 180.0
 
 
 def docker(*arguments: str) -> str:
