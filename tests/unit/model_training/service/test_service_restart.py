@@ -54,7 +54,6 @@ def test_a_worker_that_dies_is_replaced_and_its_job_interrupted(fresh: Service) 
     eventually(lambda: fresh.job_processes() == [], 10)
     eventually(fresh.is_ready)
     assert eventually(lambda: fresh.job(running)["state"] == "interrupted")
-    assert fresh.end_of(fresh.train(QUICK))["state"] in ("promoted", "rejected")
     fresh.stop()
 
 
