@@ -96,7 +96,6 @@ def test_a_job_that_is_killed_half_way_leaves_the_champion_as_it_was(service: Se
     # Whoever watches the model's freshness is told.
     record = read_record(service.store.root)
     assert record is not None and (record.outcome, record.reason) == ("failed", job["reason"])
-    assert service.end_of(service.train(QUICK))["state"] in ("promoted", "rejected")
 
 
 def test_a_job_has_its_time_and_its_memory_and_no_more(make_service: Callable[..., Service]) -> None:
