@@ -11,10 +11,11 @@ from api_errors import ApiError
 from charts import count_chart, share_words
 from service import theme
 from text import escape, plural
-from training_client import CheckedTable, Job, Options, TrainingClient
+from training_client import CheckedTable, Column, Job, Options, TrainingClient
 
 BUILT_IN, FILE = "Built-in table", "Upload a file"
 FILE_TYPES = ["csv", "txt", "parquet", "pq"]
+FEATURE = "feature"
 MEBIBYTE = 1024 * 1024
 # A list of more is a page of its own; the rest is counted.
 MOST_SENTENCES = 12
@@ -25,13 +26,14 @@ MOST_BARS = 40
 class Table:
     """What a model shall be trained from, with what its checks said of it for this target.
 
-    A built-in table has no file and knows its target.
+    A built-in table has no file and knows its target; `ignore` names the columns that are left out.
     """
 
     name: str
-    file: BinaryIO | None
-    target: str | None
     checked: CheckedTable
+    file: BinaryIO | None = None
+    target: str | None = None
+    ignore: tuple[str, ...] = ()
 
     @property
     def is_usable(self) -> bool:
@@ -41,15 +43,16 @@ class Table:
         """Ask for a training. Raises ApiError."""
         if self.file is None:
             return client.train(self.name, config, force=force)
-        return client.train_file(self.name, self.file, {**config, "target": self.target}, force=force)
+        whole = {**config, "target": self.target, "ignore": list(self.ignore)}
+        return client.train_file(self.name, self.file, whole, force=force)
 
 
 @dataclass
 class Checks:
-    """What was said of one source of rows, with and without a target."""
+    """What was said of one source of rows, by the target and the columns that are left out."""
 
     source: str
-    by_target: dict[str | None, CheckedTable] = field(default_factory=dict)
+    said: dict[tuple[str | None, tuple[str, ...]], CheckedTable] = field(default_factory=dict)
 
 
 def choose_table(client: TrainingClient, options: Options) -> Table | None:
@@ -71,7 +74,7 @@ def _built_in(client: TrainingClient, options: Options) -> Table | None:
     name = st.selectbox("Table", options.tables, key="built_in")
     if name is None:
         return None
-    return Table(name, None, None, _check(client, f"built in:{name}", name, None, None))
+    return Table(name, _check(client, f"built in:{name}", name))
 
 
 def _file(client: TrainingClient, options: Options) -> Table | None:
@@ -89,7 +92,7 @@ def _file(client: TrainingClient, options: Options) -> Table | None:
         st.error(f"The file is larger than {limit} MB: train from it on the command line.", icon=":material/error:")
         return None
     source = f"file:{file.file_id}"
-    seen = _check(client, source, file.name, file, None)
+    seen = _check(client, source, file.name, file)
     target = st.selectbox(
         "Target, the column to predict",
         [column.name for column in seen.columns],
@@ -97,21 +100,38 @@ def _file(client: TrainingClient, options: Options) -> Table | None:
         key=f"target:{file.file_id}",
         placeholder="Choose the column that holds the class",
     )
-    checked = _check(client, source, file.name, file, target) if target else seen
-    return Table(file.name, file, target, checked)
+    if not target:
+        return Table(file.name, seen, file)
+    ignore = tuple(
+        st.multiselect(
+            "Columns to leave out",
+            [column.name for column in seen.columns if column.name != target],
+            key=f"ignore:{file.file_id}:{target}",
+            placeholder="None",
+            help="Such as the number of a row, a text, or what is only known after the class is.",
+        )
+    )
+    return Table(file.name, _check(client, source, file.name, file, target, ignore), file, target, ignore)
 
 
-def _check(client: TrainingClient, source: str, name: str, file: BinaryIO | None, target: str | None) -> CheckedTable:
-    """What the service says of the table; asked once for each table and target."""
+def _check(
+    client: TrainingClient,
+    source: str,
+    name: str,
+    file: BinaryIO | None = None,
+    target: str | None = None,
+    ignore: tuple[str, ...] = (),
+) -> CheckedTable:
+    """What the service says of the table; asked once for each way to use it."""
     kept = st.session_state.get("checked")
     if not isinstance(kept, Checks) or kept.source != source:
         kept = st.session_state["checked"] = Checks(source)
-    if target not in kept.by_target:
+    use = (target, ignore)
+    if use not in kept.said:
         with st.spinner("Checking the table"):
-            kept.by_target[target] = (
-                client.inspect(name, target) if file is None else client.inspect_file(name, file, target)
-            )
-    return kept.by_target[target]
+            asked = client.inspect(name) if file is None else client.inspect_file(name, file, target, ignore)
+        kept.said[use] = asked
+    return kept.said[use]
 
 
 def _show(table: Table) -> None:
@@ -119,7 +139,7 @@ def _show(table: Table) -> None:
     names = [column.name for column in checked.columns]
     preview = pd.DataFrame([dict(zip(names, row, strict=False)) for row in checked.preview], columns=names)
     st.dataframe(preview, hide_index=True, alt="The first rows of the table")
-    usable = sum(column.usable and column.name != table.target for column in checked.columns)
+    usable = sum(_use(column, table) == FEATURE for column in checked.columns)
     with st.expander(
         f"{plural(checked.rows, 'row')}, {plural(usable, 'column')} to learn from", icon=":material/table:"
     ):
@@ -140,16 +160,21 @@ def _show(table: Table) -> None:
         st.success("The checks found nothing amiss.", icon=":material/check_circle:")
 
 
-def _columns(table: Table) -> pd.DataFrame:
-    def use(name: str, usable: bool) -> str:
-        return "target" if name == table.target else "feature" if usable else "cannot be used"
+def _use(column: Column, table: Table) -> str:
+    if column.name == table.target:
+        return "target"
+    if column.name in table.ignore:
+        return "left out"
+    return FEATURE if column.usable else "cannot be used"
 
+
+def _columns(table: Table) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
                 "Column": column.name,
                 "Kind": column.dtype,
-                "Use": use(column.name, column.usable),
+                "Use": _use(column, table),
                 "Missing": column.missing,
                 "Minimum": column.minimum,
                 "Maximum": column.maximum,

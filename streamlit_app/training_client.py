@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlsplit
@@ -161,13 +161,14 @@ class TrainingClient:
     def options(self) -> Options:
         return _read(_options, self._call("GET", "/options"))
 
-    def inspect(self, table: str, target: str | None) -> CheckedTable:
+    def inspect(self, table: str) -> CheckedTable:
         """Check a built-in table."""
-        return _read(_checked, self._call("POST", "/inspect", {"data": table, "target": target}))
+        return _read(_checked, self._call("POST", "/inspect", {"data": table}))
 
-    def inspect_file(self, name: str, file: BinaryIO, target: str | None) -> CheckedTable:
-        """Check a file."""
-        return _read(_checked, self._call("POST", "/inspect", {"target": target} if target else {}, (name, file)))
+    def inspect_file(self, name: str, file: BinaryIO, target: str | None, ignore: Sequence[str]) -> CheckedTable:
+        """Check a file without the columns in `ignore`."""
+        fields = ({"target": target} if target else {}) | ({"ignore": json.dumps(ignore)} if ignore else {})
+        return _read(_checked, self._call("POST", "/inspect", fields, (name, file)))
 
     def train(self, table: str, config: Mapping[str, Any], *, force: bool) -> Job:
         """Ask for a training with a built-in table."""

@@ -10,6 +10,7 @@ from typing import Any
 from model_training.service.configuration_file import write_configuration
 from model_training.service.problems import Problem, sentence
 from model_training.service.settings import Settings
+from model_training.service.tables import parse_json
 from model_training.service.training_process import Event, TrainingProcess
 
 # At the same time; each reads a whole table into memory.
@@ -17,7 +18,7 @@ _MOST_INSPECTIONS = 2
 _slots = threading.BoundedSemaphore(_MOST_INSPECTIONS)
 
 
-def inspect(settings: Settings, folder: Path, table: str, target: str | None) -> dict[str, Any]:
+def inspect(settings: Settings, folder: Path, table: str, target: str | None, ignore: list[str]) -> dict[str, Any]:
     """What the training's command says with --check of a built-in table, or of the file of that path.
 
     Raises:
@@ -27,15 +28,15 @@ def inspect(settings: Settings, folder: Path, table: str, target: str | None) ->
         detail = "As many tables as are checked at once are under way; try again in a moment."
         raise Problem(503, detail, {"Retry-After": "3"})
     try:
-        return _inspect(settings, folder, table, target)
+        return _inspect(settings, folder, {"data": table, "target": target, "ignore": ignore})
     finally:
         _slots.release()
 
 
-def _inspect(settings: Settings, folder: Path, table: str, target: str | None) -> dict[str, Any]:
+def _inspect(settings: Settings, folder: Path, configuration: dict[str, Any]) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "training.toml"
-    write_configuration(path, {"data": table, "target": target})
+    write_configuration(path, configuration)
     found: list[Event] = []
     process = TrainingProcess(
         ["--config", str(path), "--check", "--events"], settings.inspect_seconds, settings.job_memory_mb
@@ -59,3 +60,17 @@ def target_of(fields: object) -> str | None:
     if target is not None and not isinstance(target, str):
         raise Problem(422, f"target must be a column's name, not {json.dumps(target)[:50]}.", field="target")
     return target or None
+
+
+def ignore_of(fields: object) -> list[str]:
+    """The columns that a request leaves out; in a form they are JSON.
+
+    Raises:
+        Problem: 422 they are no list of names.
+    """
+    ignore = fields.get("ignore") if isinstance(fields, dict) else None
+    if isinstance(ignore, str) and ignore:
+        ignore = parse_json(ignore, "ignore")
+    if ignore and not (isinstance(ignore, list) and all(isinstance(name, str) for name in ignore)):
+        raise Problem(422, 'ignore must be a list of columns, such as ["row_number"].', field="ignore")
+    return list(ignore or [])

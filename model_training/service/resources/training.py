@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from model_training.data_loader import DATASETS
 from model_training.service.configuration_file import check_configuration
-from model_training.service.inspection import inspect, target_of
+from model_training.service.inspection import ignore_of, inspect, target_of
 from model_training.service.jobs import Job, Jobs, QueueFullError, new_id, now
 from model_training.service.problems import Problem
 from model_training.service.runner import Runner
@@ -36,7 +36,7 @@ def blueprint(settings: Settings, jobs: Jobs, runner: Runner) -> Blueprint:
         try:
             asked = read_request(request, folder, settings.max_table_bytes, _TABLES)
             table = asked.data or str(folder / str(asked.file_name))
-            return inspect(settings, folder, table, target_of(asked.fields))
+            return inspect(settings, folder, table, target_of(asked.fields), ignore_of(asked.fields))
         finally:
             runner.forget_files(name)
 

@@ -156,10 +156,14 @@ def test_a_file_is_trained_from_when_its_target_is_chosen(unlocked, training):
     target.set_value("kind").run()
     assert training.last("/inspect")["target"] == "kind"
     assert at.dataframe[1].value["Use"].tolist() == ["feature", "target"]
+    at.multiselect[0].set_value(["length"]).run()
+    assert json.loads(training.last("/inspect")["ignore"]) == ["length"]
+    assert at.dataframe[1].value["Use"].tolist() == ["left out", "target"]
     checks = training.paths().count("POST /inspect")
     press(at, "Train")
     asked = training.last("/train")
-    assert asked["file"] == data and json.loads(asked["config"])["target"] == "kind" and asked["force"] == "false"
+    assert asked["file"] == data and json.loads(asked["config"])["target"] == "kind"
+    assert json.loads(asked["config"])["ignore"] == ["length"] and asked["force"] == "false"
     assert training.paths().count("POST /inspect") == checks
 
 

@@ -70,6 +70,19 @@ def test_a_table_is_looked_at_before_it_is_trained_from(service: Service) -> Non
     assert found["classes"] is None and len(found["columns"]) == 3
 
 
+def test_columns_are_left_out_of_the_look(service: Service) -> None:
+    text = "width,note,colour\n" + "".join(
+        f"{side % 7},word{side},{'red' if side % 2 else 'blue'}\n" for side in range(60)
+    )
+    (error,) = service.ask("POST", "/inspect", **table(text, target="colour")).json()["errors"]
+    assert "note" in error
+    assert service.ask("POST", "/inspect", **table(text, target="colour", ignore='["note"]')).json()["errors"] == []
+    for ignore, status in (("note", 400), ("3", 422), ("[3]", 422)):
+        assert "ignore" in problem(
+            service.ask("POST", "/inspect", **table(text, target="colour", ignore=ignore)), status
+        )
+
+
 def test_parquet_is_known_by_its_content(service: Service) -> None:
     bunch = load_iris(as_frame=True)
     sink = io.BytesIO()
