@@ -195,16 +195,18 @@ def test_digits_are_trained_drawn_and_given_up_again_while_everything_runs_on(st
 @visiting
 def test_a_table_of_ones_own_is_uploaded_and_trained_from(stack, visit, tmp_path):
     file = tmp_path / "boxes.csv"
-    rows = [
-        f"{side},{side * 2 + number % 3},{'large' if side > 20 else 'small'}" for number, side in enumerate(range(40))
-    ]
-    file.write_text("\n".join(["side,weight,size", *rows, ""]))
+    rows = [f"box {side},{side},{side * 2 + side % 3},{'large' if side > 20 else 'small'}" for side in range(40)]
+    file.write_text("\n".join(["name,side,weight,size", *rows, ""]))
     page = visit(path="train")
     unlock(page, stack.admin_token_file.read_text().strip())
     page.get_by_text("Upload a file", exact=True).click()
     page.locator("input[type=file]").set_input_files(file)
     page.get_by_role("combobox", name="Target, the column to predict").click()
     page.get_by_role("option", name="size").click()
+    expect(page.get_by_text("Nothing can be trained from this table.")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("combobox", name="Columns to leave out").click()
+    page.get_by_role("option", name="name").click()
+    page.keyboard.press("Escape")
     expect(page.get_by_text("40 rows, 2 columns to learn from")).to_be_visible(timeout=PATIENCE_MS)
     settle(page)
     page.get_by_role("button", name="Train", exact=True).click()
