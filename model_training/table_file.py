@@ -19,7 +19,8 @@ from model_training.data_loader import Column, DataError, Dataset
 PREVIEW_ROWS = 5
 MAX_COLUMNS = 10_000
 MAX_CLASSES = 1000
-_MAX_NAME = 128
+# Characters of the name of a column, a class or a table.
+MAX_NAME = 128
 # Large enough that the first block nearly always tells a column's type.
 _BLOCK_BYTES = 4 * 1024**2
 
@@ -108,9 +109,9 @@ def _check_names(file: str, names: list[str], head: bytes) -> None:
                 f"Column {position} of {file} has no name; give it one, or leave it out (pandas writes its index so,"
                 " unless index=False)."
             )
-        if len(name) > _MAX_NAME or not name.isprintable() or name != name.strip():
+        if len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
             raise DataError(
-                f"The name of column {position} of {file}, {name[:40]!r}, cannot be used: at most {_MAX_NAME} printable"
+                f"The name of column {position} of {file}, {name[:40]!r}, cannot be used: at most {MAX_NAME} printable"
                 " characters, and no space at either end; rename it."
             )
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
@@ -159,7 +160,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, float):
         return value if np.isfinite(value) else None
-    return str(value)[:_MAX_NAME]
+    return str(value)[:MAX_NAME]
 
 
 def make_dataset(
@@ -291,11 +292,17 @@ def _labels(
             " classes; choose another column, or group its values."
         )
     classes = tuple(str(value) for value in values.to_pylist())
-    too_long = next((name for name in classes if len(name) > _MAX_NAME), None)
+    too_long = next((name for name in classes if len(name) > MAX_NAME), None)
     if too_long:
         raise DataError(
-            f"Column {target} has the class {too_long[:40]!r}..., and a class's name has at most {_MAX_NAME}"
+            f"Column {target} has the class {too_long[:40]!r}..., and a class's name has at most {MAX_NAME}"
             " characters; shorten it."
+        )
+    unprintable = next((name for name in classes if not name.isprintable()), None)
+    if unprintable:
+        raise DataError(
+            f"Column {target} has the class {unprintable!a}, and a class's name is printable characters, without a"
+            " line break; rename it."
         )
     indices = pc.index_in(column, values)
     kept = None
@@ -328,7 +335,7 @@ def _units(units: Mapping[str, Any], features: Sequence[str]) -> dict[str, str]:
     for name, unit in units.items():
         if name not in features:
             raise DataError(f"The units name {name}, which is no feature; there are {listed(features)}.")
-        if not isinstance(unit, str) or not unit.strip() or len(unit) > _MAX_NAME:
+        if not isinstance(unit, str) or not unit.strip() or len(unit) > MAX_NAME:
             raise DataError(f'The unit of {name} must be text, such as {name} = "cm".')
         given[name] = unit
     return given

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from model_training.configuration import Configuration, read_toml
 from model_training.data_loader import DATASETS, DataError, Dataset
-from model_training.table_file import make_dataset, read_table
+from model_training.table_file import MAX_NAME, make_dataset, read_table
 
 
 def open_table(configuration: Configuration) -> pa.Table:
@@ -57,7 +57,8 @@ def dataset_of(columns: dict[str, pa.ChunkedArray], configuration: Configuration
     """
     return make_dataset(
         columns,
-        configuration.name or Path(configuration.data).stem,
+        # A name that nobody chose is made to fit, instead of failing when the model is there.
+        configuration.name or Path(configuration.data).stem[:MAX_NAME],
         configuration.target,
         configuration.ignore,
         read_toml(Path(configuration.units)) if configuration.units else {},

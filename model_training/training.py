@@ -26,6 +26,7 @@ from model_training.registry import Registry, VersionRefused
 from model_training.reporter import Reporter
 from model_training.schema import Gate, Metrics, ModelCard
 from model_training.store import ArtifactStore
+from model_training.table_file import columns_named
 from model_training.table_source import read_dataset
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def run_training(
     if findings.errors:
         raise DataError(*findings.errors)
     train, test = split(dataset, configuration.test_size, configuration.seed)
+    _check_training_rows(dataset, train)
     parameters = _search(configuration, dataset, train, reporter)
     folds = folds_for(configuration, len(dataset.y))
     begin, done = (0.5 if configuration.search else 0.1), itertools.count(1)
@@ -180,6 +182,19 @@ def write_version(store: ArtifactStore, model: Classifier, card: ModelCard, keys
         # What the API would refuse must not become champion.
         load_artifact(folder, card.model_version, [keys.sign.public_key()] if keys.sign else ())
     return card
+
+
+def _check_training_rows(dataset: Dataset, train: Rows) -> None:
+    """
+    Raises:
+        DataError: the few values of a column are all in held-out rows, so that no range could be told.
+    """
+    empty = [column.name for index, column in enumerate(dataset.columns) if np.isnan(dataset.X[:, index][train]).all()]
+    if empty:
+        raise DataError(
+            f"{columns_named(empty, 'has', 'have')} no value in the rows to train from, only in those held out; ignore"
+            " such columns."
+        )
 
 
 def _rows(dataset: Dataset, chosen: Rows) -> NDArray[np.float32]:

@@ -171,6 +171,8 @@ def test_a_file_that_is_no_table_is_a_sentence(tmp_path: Path, content: str | by
         ("a,kind\n1,2026-01-01\n", "kind", "Column kind holds dates or times"),
         ("a,kind\n" + "".join(f"1,{n}\n" for n in range(1001)), "kind", "Column kind has 1,001 different values"),
         (f"a,kind\n1,{'x' * 129}\n", "kind", "a class's name has at most 128 characters"),
+        ('a,kind\n1,"x\ny"\n2,z\n', "kind", r"Column kind has the class 'x\ny', and a class's name is printable"),
+        ("a,kind\n1,\x1b[31mx\n2,z\n", "kind", r"Column kind has the class '\x1b[31mx'"),
     ],
 )
 def test_a_target_that_is_none_is_a_sentence(tmp_path: Path, content: str, target: str | None, words: str) -> None:

@@ -61,6 +61,25 @@ def test_a_training_tells_its_steps_and_its_card(run: Run, tmp_path: Path) -> No
     assert msgspec.convert(result["card"], ModelCard) == load_artifact(store.folder(store.current())).card
 
 
+def test_a_long_file_name_does_not_end_a_training(run: Run, flowers: Path) -> None:
+    renamed = flowers.rename(flowers.with_name(f"{'n' * 140}.csv"))
+    status, events = run("--data", renamed, "--target", "kind", "--folds", 0, "--n-estimators", 5)
+    assert (status, events[-1]["card"]["model_name"]) == (0, "n" * 128)
+
+
+def test_a_column_with_values_in_held_out_rows_alone_is_refused_by_name(run: Run, flowers: Path) -> None:
+    head, *rows = flowers.read_text().splitlines()
+    said = set()
+    for seed in range(40):
+        table = [f"{head},rare", *(f"{row},{1 if index == 0 else ''}" for index, row in enumerate(rows))]
+        flowers.write_text("\n".join(table) + "\n")
+        status, events = run("--data", flowers, "--target", "kind", "--folds", 0, "--n-estimators", 1, "--seed", seed)
+        if status == 1:
+            said.add(events[-1]["text"])
+            break
+    assert said == {"Column rare has no value in the rows to train from, only in those held out; ignore such columns."}
+
+
 def test_a_file_a_configuration_and_options(run: Run, flowers: Path, tmp_path: Path) -> None:
     """Options are stronger than the file, which is stronger than the defaults; paths are beside the file."""
     (tmp_path / "units.toml").write_text('length = "cm"')
