@@ -18,8 +18,8 @@ from api_errors import ApiAway, ApiError, ApiUnexpected, json_object
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 READ_TIMEOUT_SECONDS = 15.0
-# A table is sent and read before the answer comes.
-TABLE_TIMEOUT_SECONDS = 180.0
+# A table is sent and read before the answer comes: above the five minutes that the service gives a look at one.
+TABLE_TIMEOUT_SECONDS = 330.0
 LONGEST_SENTENCE = 2000
 
 log = logging.getLogger("streamlit_app.training_client")
