@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from model_training.configuration import Configuration
 from model_training.data_loader import Dataset
+from model_training.split import row_numbers
 from model_training.table_file import columns_named, listed
 
 DEFAULT_FOLDS = 5
@@ -104,13 +105,8 @@ def _class_warnings(dataset: Dataset) -> list[str]:
 
 
 def _duplicate_rows(dataset: Dataset) -> list[str]:
-    # 64 bits a row, mixed column by column: sorting whole rows would take a second copy of the table.
-    mixed = dataset.y.astype(np.uint64)
-    for index in range(len(dataset.columns)):
-        # So that 0.0 and -0.0, and all kinds of NaN, are the same value.
-        values = dataset.X[:, index] + 0.0
-        values[np.isnan(values)] = np.nan
-        mixed = _mix(mixed ^ values.view(np.uint64))
+    # 64 bits a row: sorting whole rows would take a second copy of the table. One row more or less is no matter.
+    mixed = row_numbers(dataset.X) ^ (dataset.y.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
     repeated = len(mixed) - len(np.unique(mixed))
     if repeated < _DUPLICATE_SHARE * len(mixed):
         return []
@@ -118,14 +114,6 @@ def _duplicate_rows(dataset: Dataset) -> list[str]:
         f"{repeated:,} of {len(mixed):,} rows repeat another one: a repeated row can be in the training and in the"
         " held-out part at once, which makes the figures too good; remove them unless they were measured anew."
     ]
-
-
-def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A different number for each number, far from it (the finaliser of SplitMix64)."""
-    bits = bits + np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
 
 
 class _Columns:

@@ -20,7 +20,7 @@ def judge(
     *,
     shares: Sequence[float] | NDArray[np.float64],
     champion: tuple[str, NDArray[Any]] | None,
-    not_compared: str | None = None,
+    note: str | None = None,
     seed: int,
     forced: bool = False,
 ) -> Gate:
@@ -28,7 +28,7 @@ def judge(
 
     labels, shape (n,), are those of the held-out rows, and probabilities of shape (n, classes) what a model gives for
     them; shares are the classes' in the training rows; champion is its version and its probabilities for the same
-    rows. not_compared is a sentence that says why there is no champion to compare with, although there is one.
+    rows. note is a sentence for the reasons: why a champion is not compared, or what is to be known of it.
 
     Raises:
         ValueError: there are no held-out rows, or the shapes do not belong together.
@@ -41,9 +41,9 @@ def judge(
     figures = _Figures(labels, challenger_probabilities)
     broken = [*_worse_than_a_guess(figures, labels, np.asarray(shares)), *_beyond_thresholds(figures, rules)]
     comparisons = []
-    notes = []
+    notes = [note] if note else []
     if champion_version is None:
-        notes.append(not_compared or "There is no champion to compare with.")
+        notes = notes or ["There is no champion to compare with."]
     else:
         comparisons = _compare(_Figures(labels, champion_probabilities), figures, rules, seed)
         broken += [

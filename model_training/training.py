@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from model_training.artifact import load_artifact, save_artifact
 from model_training.classifier import Classifier
@@ -25,14 +24,13 @@ from model_training.model_card import make_card
 from model_training.registry import Registry, VersionRefused
 from model_training.reporter import Reporter
 from model_training.schema import Gate, Metrics, ModelCard
+from model_training.split import Rows, split
 from model_training.store import ArtifactStore
 from model_training.table_file import columns_named
 from model_training.table_source import read_dataset
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
-Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,8 @@ def train_version(
     """Train a table and a model of one's own and make the version current, without checks and without a gate.
 
     Raises:
-        ValueError: too few rows for the split or for cross-validation.
+        DataError: too few rows for the split.
+        ValueError: too few rows for cross-validation.
         ArtifactError: the version exists, or what was written does not pass the loader.
     """
     train, test = split(dataset, test_size, seed)
@@ -143,18 +142,6 @@ def train_version(
     card = write_version(store, model, card, Keys(sign_key))
     store.activate(card.model_version)
     return card
-
-
-def split(dataset: Dataset, test_size: float, seed: int) -> tuple[Rows, Rows]:
-    """Indices of the training rows and of those held out, with the classes in equal shares.
-
-    Raises:
-        ValueError: too few rows.
-    """
-    train, test = train_test_split(
-        np.arange(len(dataset.y)), test_size=test_size, random_state=seed, stratify=dataset.y
-    )
-    return train, test
 
 
 def train_model(
@@ -248,23 +235,23 @@ def _gate(
     registry: Registry,
     force: bool,
 ) -> Gate:
-    champion, not_compared = _champion_answers(registry, dataset, _rows(dataset, test))
+    champion, note = _champion_answers(registry, dataset, _rows(dataset, test), configuration)
     return judge(
         configuration.gate,
         dataset.y[test],
         probabilities,
         shares=np.bincount(dataset.y[train], minlength=len(dataset.classes)) / len(train),
         champion=champion,
-        not_compared=not_compared,
+        note=note,
         seed=configuration.seed,
         forced=force,
     )
 
 
 def _champion_answers(
-    registry: Registry, dataset: Dataset, rows: NDArray[np.float32]
+    registry: Registry, dataset: Dataset, rows: NDArray[np.float32], configuration: Configuration
 ) -> tuple[tuple[str, NDArray[np.float32]] | None, str | None]:
-    """The champion's version and its probabilities for the rows, or why there are none."""
+    """The champion's version and its probabilities for the rows; and why there are none, or what is to be known."""
     try:
         champion = registry.champion()
     except VersionRefused as error:
@@ -281,4 +268,10 @@ def _champion_answers(
         )
     if card.estimator == "logistic-regression" and np.isnan(rows).any():
         return None, f"The champion {card.model_version} takes no missing values, so there is nothing to compare."
-    return (card.model_version, champion.model.predict_proba(rows)), None
+    note = None
+    if (card.data.seed, card.data.test_size) != (configuration.seed, configuration.test_size):
+        note = (
+            f"The champion {card.model_version} was trained with another seed or test_size ({card.data.seed},"
+            f" {card.data.test_size:g}), so it knows many of these rows, which favours it."
+        )
+    return (card.model_version, champion.model.predict_proba(rows)), note

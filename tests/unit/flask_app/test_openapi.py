@@ -129,7 +129,7 @@ def _cells(text: str) -> list[list[float | str]]:
 def test_names_units_and_ranges_are_the_cards(document: dict[str, Any]) -> None:
     by_name, by_position = document["components"]["schemas"]["Row"]["oneOf"]
     petal = by_name["properties"]["petal_length"]
-    assert "Trained on 1.1 to 6.9 cm" in petal["description"]
+    assert "Trained on 1 to 6.9 cm" in petal["description"]
     assert petal["maximum"] > 1e38, "a value outside of the training range is answered"
     assert by_name["required"] == list(by_name["properties"])
     assert by_position["properties"]["features"]["minItems"] == 4

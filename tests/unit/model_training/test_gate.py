@@ -138,9 +138,9 @@ def test_force_is_recorded_only_where_it_was_needed() -> None:
 
 def test_a_champion_of_another_table_is_not_compared_but_thresholds_hold() -> None:
     sentence = "The champion v1 has other features, so the two were not compared."
-    judged = gate(model(20), not_compared=sentence)
+    judged = gate(model(20), note=sentence)
     assert (judged.passed, judged.reasons) == (True, [sentence])
-    strict = gate(model(20), rules=GateRules(min_accuracy=0.99), not_compared=sentence)
+    strict = gate(model(20), rules=GateRules(min_accuracy=0.99), note=sentence)
     assert not strict.passed and strict.reasons[-1] == sentence
 
 

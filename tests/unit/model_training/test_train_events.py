@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -298,3 +299,25 @@ def test_a_training_that_is_stopped_leaves_the_champion(repository: Path, store:
     assert store.versions() == [version] == [store.current()]
     record = read_record(store.root)
     assert record and record.outcome == "failed"
+
+
+def test_a_table_that_has_grown_is_judged_by_rows_that_the_champion_does_not_know(run: Run, tmp_path: Path) -> None:
+    """A model that learns rows by heart would else beat each of its successors."""
+    chance = random.Random(0)
+    values = [[chance.gauss(0, 1) for _ in range(6)] for _ in range(1600)]
+    lines = [f"{','.join(map(str, row))},{'ab'[sum(row[:2]) + chance.gauss(0, 1.5) > 0]}\n" for row in values]
+    path = tmp_path / "table.csv"
+    asked = ("--data", path, "--target", "kind", "--folds", 0, "--max-depth", 8)
+    told = []
+    for rows, seed in ((1500, 42), (1600, 42), (1600, 7)):
+        path.write_text("a,b,c,d,e,f,kind\n" + "".join(lines[:rows]))
+        _, events = run(*asked, "--seed", seed, *(["--force"] if rows == 1500 else []))
+        told.append(events[-1]["card"])
+        # The first stays champion.
+        ArtifactStore(tmp_path / "store").activate(told[0]["model_version"])
+    first, grown, other = told
+    accuracy = [card["gate"]["comparisons"][0]["champion"] for card in (grown, other)]
+    assert abs(accuracy[0] - first["metrics"]["accuracy"]) < 0.05
+    assert accuracy[1] > first["metrics"]["accuracy"] + 0.15
+    knows = "was trained with another seed or test_size (42, 0.2), so it knows many of these rows"
+    assert [knows in " ".join(card["gate"]["reasons"]) for card in (grown, other)] == [False, True]
