@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from model_training.artifact import MODEL_FILE, load_artifact
+from model_training.artifact import CARD_FILE, MODEL_FILE, load_artifact
 from model_training.mlflow_model import MlflowModel, artifact_path
 from model_training.registry import Registry, RegistryError, StoreRegistry, open_registry
 from model_training.schema import ModelCard
@@ -40,7 +40,12 @@ def test_a_registry_that_nothing_was_registered_in_is_empty(registry: Registry) 
 
 
 def test_versions_are_registered_promoted_and_rolled_back(
-    registry: Registry, store: ArtifactStore, version: str, other_version: str, mlflow_environ: dict[str, str]
+    registry: Registry,
+    store: ArtifactStore,
+    version: str,
+    other_version: str,
+    mlflow_stack: MlflowStack,
+    mlflow_environ: dict[str, str],
 ) -> None:
     for name in (version, other_version):
         registry.register(card_of(store, name))
@@ -56,6 +61,13 @@ def test_versions_are_registered_promoted_and_rolled_back(
     champion = elsewhere.champion()
     assert champion is not None and champion.card == card_of(store, other_version)
     assert elsewhere.cards() == registry.cards()
+    # Nothing is fetched twice to be shown; what is promoted is proved anew.
+    cards = list((mlflow_stack.folder / "s3").glob(f"**/{CARD_FILE}"))
+    for path in cards:
+        path.rename(path.with_name("away"))
+    assert [card.model_version for card in elsewhere.cards()] == sorted([version, other_version], reverse=True)
+    for path in cards:
+        path.with_name("away").rename(path)
     assert elsewhere.roll_back() == version == registry.champion_version()
     with pytest.raises(RegistryError, match="no version was champion before this one"):
         registry.roll_back()
