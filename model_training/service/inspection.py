@@ -39,7 +39,10 @@ def _inspect(settings: Settings, folder: Path, configuration: dict[str, Any]) ->
     write_configuration(path, configuration)
     found: list[Event] = []
     process = TrainingProcess(
-        ["--config", str(path), "--check", "--events"], settings.inspect_seconds, settings.job_memory_mb
+        ["--config", str(path), "--check", "--events"],
+        settings.inspect_seconds,
+        settings.inspect_memory_mb,
+        memory_setting="INSPECT_MEMORY_MB",
     )
     status = process.run(found.append)
     for event in found:

@@ -50,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True):
     """The same for reading and checking a table."""
     job_memory_mb: Megabytes = 4096
     """Memory of a job in MB (RLIMIT_DATA, which Linux keeps): what needs more fails."""
+    inspect_memory_mb: Megabytes = 1536
+    """The same for reading and checking a table: two may go on beside the job."""
     queue_length: Positive = 5
     """Jobs that may wait while one runs."""
     max_table_bytes: Positive = 1_073_741_824

@@ -45,14 +45,18 @@ Event = dict[str, Any]
 class TrainingProcess:
     """`python -m model_training.train ARGUMENT...` under limits; it ends with the service, however that ends."""
 
-    def __init__(self, arguments: Sequence[str], seconds: float, memory_mb: int) -> None:
-        """
+    def __init__(
+        self, arguments: Sequence[str], seconds: float, memory_mb: int, *, memory_setting: str = "JOB_MEMORY_MB"
+    ) -> None:
+        """memory_setting is the name of what memory_mb comes from.
+
         Raises:
             OSError: it cannot be started.
         """
         self.timed_out = False
         self._seconds = seconds
         self._memory_mb = memory_mb
+        self._memory_setting = memory_setting
         self._stderr: deque[str] = deque(maxlen=_KEPT_LINES)
         self._killing = threading.Lock()
         self._has_ended = False
@@ -123,8 +127,8 @@ class TrainingProcess:
     def no_memory(self) -> str:
         """The sentence for want of memory."""
         return (
-            f"It needed more memory than the {self._memory_mb} MB that a job may use (JOB_MEMORY_MB);"
-            " raise that, or send a smaller table."
+            f"It needed more memory than the {self._memory_mb} MB that it may use"
+            f" ({self._memory_setting}); raise that, or send a smaller table."
         )
 
     def is_for_want_of_memory(self, text: str) -> bool:

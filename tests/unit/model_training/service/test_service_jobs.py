@@ -107,12 +107,12 @@ def test_a_job_has_its_time_and_its_memory_and_no_more(make_service: Callable[..
     assert service.job_processes() == []
     service.stop()
     # Enough for Python, too little for what training needs.
-    service.start(job_seconds=600, job_memory_mb=100)
+    service.start(job_seconds=600, job_memory_mb=100, inspect_memory_mb=90)
     job = service.end_of(service.train(ENDLESS))
     assert job["state"] == "failed"
-    assert "t needed more memory than the 100 MB that a job may use (JOB_MEMORY_MB)" in job["reason"], job
+    assert "t needed more memory than the 100 MB that it may use (JOB_MEMORY_MB)" in job["reason"], job
     looked = service.ask("POST", "/inspect", json={"data": "digits"})
-    assert looked.status_code == 422 and "100 MB" in looked.json()["detail"]
+    assert looked.status_code == 422 and "90 MB that it may use (INSPECT_MEMORY_MB)" in looked.json()["detail"]
     assert service.store.current() == champion
     service.stop()
 
