@@ -87,6 +87,9 @@ class RegistryFollower:
         metrics.registry_up(self._model.name, True)
         metrics.registry_champion_refused(self._model.name, False)
         if self._version is not None and self._version != self._store.current_or_none():
+            # A training that shares the store moves first the alias and then the pointer, and may have done so since.
+            if self._model.read().alias(CHAMPION) != number:
+                return
             self._store.activate(self._version)
         self._say(logging.INFO, "registry followed", self._version or "there is no champion yet")
 

@@ -90,6 +90,35 @@ def metric(server: Any, name: str) -> float | None:
     return values[0] if values else None
 
 
+def test_a_promotion_during_a_look_is_not_taken_back(
+    promote: Any,
+    store: ArtifactStore,
+    version: str,
+    other_version: str,
+    mlflow_environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The API shares its store with a training, whose switch falls between its question and its own switch."""
+    promote(version)
+    model = MlflowModel.from_environ(mlflow_environ)
+    follower = RegistryFollower(model, store, POLL_SECONDS)
+    follower.look()
+    asked = model.read
+    waiting = [other_version]
+
+    def read() -> Any:
+        answer = asked()
+        while waiting:
+            promote(waiting.pop())
+        return answer
+
+    monkeypatch.setattr(model, "read", read)
+    follower.look()
+    assert waiting == [] and store.current() == other_version
+    follower.look()
+    assert store.current() == other_version
+
+
 def test_two_workers_follow_the_alias_and_outlive_the_registry(
     start_server: Any,
     eventually: Any,
