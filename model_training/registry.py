@@ -99,7 +99,10 @@ class StoreRegistry:
 
     def promote(self, version: str) -> None:
         self._proved(version)
-        self._store.activate(version)
+        try:
+            self._store.activate(version)
+        except OSError as error:
+            raise self._not_written(error) from error
 
     def roll_back(self) -> str:
         try:
@@ -108,6 +111,8 @@ class StoreRegistry:
             self._store.roll_back(version)
         except ArtifactError as error:
             raise RegistryError(str(error)) from error
+        except OSError as error:
+            raise self._not_written(error) from error
         return version
 
     def champion_version(self) -> str | None:
@@ -120,10 +125,13 @@ class StoreRegistry:
         try:
             write_record(self._store.root, record)
         except OSError as error:
-            raise RegistryError(f"{self._store.root} cannot be written: {error.strerror}") from error
+            raise self._not_written(error) from error
 
     def last_training(self) -> TrainingRecord | None:
         return read_record(self._store.root)
+
+    def _not_written(self, error: OSError) -> RegistryError:
+        return RegistryError(f"{self._store.root} cannot be written: {error.strerror}")
 
     def _proved(self, version: str) -> Artifact:
         try:

@@ -73,6 +73,20 @@ def test_nothing_to_roll_back_to(service: Service, versions: tuple[str, str]) ->
     assert service.store.current() == versions[0]
 
 
+def test_a_pointer_that_cannot_be_written_is_a_sentence(service: Service, versions: tuple[str, str]) -> None:
+    champion, rejected = versions
+    pointer = service.store.root / "current"
+    pointer.unlink()
+    pointer.mkdir()
+    try:
+        answer = service.ask("POST", f"/models/{rejected}/activate", json={"force": True})
+        assert answer.status_code == 503
+        assert answer.json()["detail"] == f"{service.store.root} cannot be written: Is a directory."
+    finally:
+        pointer.rmdir()
+        service.store.activate(champion)
+
+
 def test_a_store_that_is_gone_is_a_sentence_and_no_end(service: Service) -> None:
     hidden = service.store.root.with_name("hidden")
     service.store.root.rename(hidden)
