@@ -51,7 +51,15 @@ def processes(stack: ProcessStack) -> dict[int, str]:
 
 
 def model(stack: ProcessStack) -> dict[str, Any]:
-    return requests.get(f"{stack.api_url}/model", timeout=10).json()
+    """What all workers serve: one takes a switch up later than another."""
+    answers: list[dict[str, Any]] = []
+    deadline = time.monotonic() + 20
+    while len(answers) < 20:
+        assert time.monotonic() < deadline, "the workers do not agree"
+        answer = requests.get(f"{stack.api_url}/model", timeout=10).json()
+        answers = [*answers, answer] if answers[-1:] in ([], [answer]) else [answer]
+        time.sleep(0.02)
+    return answers[0]
 
 
 def make_champion(stack: ProcessStack, version: str) -> None:
