@@ -6,6 +6,7 @@ artifacts/
   current               the name of the version to serve
   history               the names of those that were current before it, the last one at the end: where a roll-back goes
   lock                  held while one of the two changes
+  gate.lock             held while a training holds its model against the champion
   last_training.json    how the last training ended (training_record.py)
   versions/
     20261121-073107-3f2a9c1d/
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 _POINTER = "current"
 _HISTORY = "history"
 _LOCK = "lock"
+_GATE_LOCK = "gate.lock"
 _VERSIONS = "versions"
 _INCOMING = ".incoming-"
 
@@ -221,9 +223,21 @@ class ArtifactStore:
         return False
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def judging(self) -> Iterator[None]:
+        """Held from the look at the champion until a new model replaces it or not, one training at a time.
+
+        Else the later of two would replace the earlier one's champion without having met it.
+
+        Raises:
+            OSError: the store cannot be written.
+        """
+        with self._locked(_GATE_LOCK):
+            yield
+
+    @contextmanager
+    def _locked(self, name: str = _LOCK) -> Iterator[None]:
         """Only one process at a time reads and changes pointer and history; the lock ends with its process."""
-        descriptor = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(self.root / name, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -299,6 +313,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     was = f" (it was {before})" if before and before != version else ""
     print(f"version {version} is current in {options.store}{was}, {_signature(proven, store.folder(version))}")
+    gate = proven.card.gate
+    if gate and not gate.passed:
+        print(f"the gate had not let it through: {' '.join(gate.reasons)}")
     return 0
 
 

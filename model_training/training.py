@@ -94,22 +94,23 @@ def run_training(
     probabilities = model.predict_proba(_rows(dataset, test))
     metrics = _metrics(fold_model, dataset, test, probabilities, folds, configuration.seed)
     reporter.progress("gate", 0.9, "judging whether it may become champion")
-    gate = _gate(configuration, dataset, train, test, probabilities, registry, force)
-    reporter.progress("register", 0.95, "writing the version")
-    card = make_card(
-        model,
-        dataset,
-        train,
-        metrics,
-        test_size=configuration.test_size,
-        seed=configuration.seed,
-        warnings=findings.warnings,
-        gate=gate,
-    )
-    card = write_version(store, model, card, keys)
-    registry.register(card)
-    if gate.passed or gate.forced:
-        registry.promote(card.model_version)
+    with store.judging():
+        gate = _gate(configuration, dataset, train, test, probabilities, registry, force)
+        reporter.progress("register", 0.95, "writing the version")
+        card = make_card(
+            model,
+            dataset,
+            train,
+            metrics,
+            test_size=configuration.test_size,
+            seed=configuration.seed,
+            warnings=findings.warnings,
+            gate=gate,
+        )
+        card = write_version(store, model, card, keys)
+        registry.register(card)
+        if gate.passed or gate.forced:
+            registry.promote(card.model_version)
     return card
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
@@ -15,6 +16,7 @@ from model_training.service.problems import Problem, sentence
 from model_training.service.tables import read_fields
 
 _switching = threading.Lock()
+_log = logging.getLogger(__name__)
 
 
 def blueprint(registry: Registry) -> Blueprint:
@@ -47,6 +49,8 @@ def blueprint(registry: Registry) -> Blueprint:
                 registry.promote(version)
             except VersionRefused as error:
                 raise Problem(409, sentence(str(error))) from None
+            if card.gate and not card.gate.passed:
+                _log.warning("rejected version forced", extra={"model_version": version, "reasons": card.gate.reasons})
         return {"champion": version}
 
     @models.post("/rollback")

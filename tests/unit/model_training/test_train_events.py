@@ -321,3 +321,24 @@ def test_a_table_that_has_grown_is_judged_by_rows_that_the_champion_does_not_kno
     assert accuracy[1] > first["metrics"]["accuracy"] + 0.15
     knows = "was trained with another seed or test_size (42, 0.2), so it knows many of these rows"
     assert [knows in " ".join(card["gate"]["reasons"]) for card in (grown, other)] == [False, True]
+
+
+def test_of_two_trainings_the_later_one_meets_the_earlier_ones_champion(run: Run, tmp_path: Path) -> None:
+    run("--n-estimators", 5, "--folds", 0)
+    store = ArtifactStore(tmp_path / "store")
+    first = store.current()
+    run("--n-estimators", 6, "--folds", 0, "--force")
+    second = store.current()
+    store.activate(first)
+    options = ["--events", "--store", store.root, "--n-estimators", "7", "--folds", "0"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "model_training.train", *options], stdout=subprocess.PIPE, text=True
+    ) as later:
+        assert later.stdout
+        with store.judging():
+            # As far as it comes while another training is being judged.
+            while json.loads(later.stdout.readline())["stage"] != "gate":
+                pass
+            store.activate(second)
+        *_, result = map(json.loads, later.stdout)
+    assert result["card"]["gate"]["champion_version"] == second
