@@ -145,6 +145,8 @@ _rows: dict[str, tuple[Counter, ...]] = {}
 def init_app(app: Flask) -> None:
     """Measure every request to the application."""
     WORKERS.labels(os.environ.get("OMP_NUM_THREADS", "all")).set(1)
+    # Opens the worker's file of histograms, as all others are open by now: the folder may be gone at the first request.
+    _duration(("/predict", "POST", 200))
     app.wsgi_app = _Measured(app.wsgi_app)  # type: ignore[method-assign]
 
 

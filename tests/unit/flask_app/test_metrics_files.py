@@ -1,5 +1,6 @@
 """Metrics of several workers: their deaths do not change the sums."""
 
+import concurrent.futures
 import contextlib
 import fcntl
 import http.client
@@ -217,11 +218,17 @@ def test_a_file_that_was_never_finished_hurts_no_scrape(
     assert not (tmp_path / "metrics" / "counter_999999.db").exists()
 
 
-def test_the_folder_may_vanish_while_it_runs(metered: Any, setosa: Any, eventually: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [0, 2])
+def test_the_folder_may_vanish_while_it_runs(
+    metered: Any, setosa: Any, eventually: Any, tmp_path: Path, before: int
+) -> None:
     """systemd empties /dev/shm of a user who logs out. Counts are lost then; the service goes on."""
-    predict(metered, setosa, 2)
+    eventually(lambda: sum(line["message"] == "model loaded" for line in metered.log()) == 2)
+    predict(metered, setosa, before)
     shutil.rmtree(tmp_path / "metrics")
-    predict(metered, setosa, 2)
+    # At once, so that each worker gets some.
+    with concurrent.futures.ThreadPoolExecutor(16) as clients:
+        list(clients.map(lambda _: predict(metered, setosa, 4), range(16)))
     of_a_server(metered)
     killed = metered.workers()[0]
     os.kill(killed, signal.SIGKILL)
