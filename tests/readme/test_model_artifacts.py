@@ -24,7 +24,7 @@ BLOCKS = re.findall(r"<!-- tested -->\n```sh\n(.*?)```\n", TEXT, re.DOTALL)
 def store(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
     """Two versions, as after two trainings, neither better than the one that the document trains."""
     store = ArtifactStore(tmp_path_factory.mktemp("docs") / "artifacts")
-    for trees in (1, 3):
+    for trees in (3, 4):
         train_version(load_iris(), lambda trees=trees: IrisModel(n_estimators=trees), store, test_size=0.2, seed=42)
     return store
 
