@@ -295,7 +295,7 @@ def test_reload_takes_another_share(start, certs, challenger):
     # Another reload, such as for a new certificate, keeps the share.
     reload()
     time.sleep(0.5)
-    eventually(lambda: all_answers() == {b"challenger"})
+    assert all_answers() == {b"challenger"}
     reload("0")
     eventually(lambda: all_answers() == {b"stub"})
     refused = subprocess.run(
