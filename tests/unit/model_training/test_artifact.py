@@ -246,8 +246,9 @@ def test_what_is_not_a_trained_model_is_refused(folder: Path, pickled: bytes, se
 )
 def test_a_model_with_a_state_of_another_kind_is_refused(folder: Path, change: dict[str, Any]) -> None:
     _replace_pickle(folder, _with_state(_state(folder) | change))
-    sentence = _refusal(folder)
-    assert "cannot be opened (" in sentence or "has 4 features and 6 classes" in sentence
+    # That state is possible, but not that of the card.
+    reason = "has 4 features and 6 classes" if change == {"n_classes": 6} else "cannot be opened ("
+    assert reason in _refusal(folder)
 
 
 def test_a_model_with_an_empty_booster_does_not_end_the_process(folder: Path, repository: Path) -> None:
