@@ -2,12 +2,14 @@
 
 from flask import Flask
 
-from flask_app import authentication, fast_lane, metrics, model_track, problems, request_log, shadow
+from flask_app import authentication, metrics, problems, request_log
+from flask_app.model import shadow, track
+from flask_app.model.served_model import ModelHolder
 from flask_app.resources import docs, explain, health, model, predict, v2
 from flask_app.resources import metrics as metrics_resource
-from flask_app.served_model import ModelHolder
+from flask_app.server import fast_path
 from flask_app.settings import Settings
-from model_training.store import ArtifactStore
+from model_artifact.store import ArtifactStore
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -27,7 +29,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     holder = ModelHolder(ArtifactStore(settings.model_store), settings.model_poll_seconds, settings.public_keys())
     app.extensions["model_holder"] = holder
     request_log.init_app(app)
-    model_track.init_app(app, settings.model_track)
+    track.init_app(app, settings.model_track)
     shadow.init(settings)
     metrics.init_app(app)
     authentication.init_app(app, settings)
@@ -37,7 +39,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(predict.blueprint(holder, settings))
     app.register_blueprint(docs.blueprint(holder, settings))
     app.register_blueprint(v2.blueprint(holder, settings))
-    fast_lane.init_app(app, holder, settings)
+    fast_path.init_app(app, holder, settings)
     holder.watch()
     follow_registry(settings)
     return app
@@ -52,7 +54,7 @@ def follow_registry(settings: Settings) -> None:
     model = settings.registered_model()
     if model is None:
         return
-    from flask_app.registry_follower import RegistryFollower
+    from flask_app.model.registry_follower import RegistryFollower
 
     store = ArtifactStore(settings.model_store)
     RegistryFollower(model, store, settings.registry_poll_seconds, settings.public_keys()).watch()

@@ -17,13 +17,13 @@ from gunicorn.workers import gthread
 
 from flask_app import metrics_files
 from flask_app.api_keys import KeyRing
-from flask_app.gunicorn_balance import Balance
-from flask_app.gunicorn_connection import TimedConnection, TimedUnreader
-from flask_app.gunicorn_problem import write_problem
-from flask_app.gunicorn_response import OneWriteResponse
 from flask_app.logs import logging_config
-from flask_app.pandas_block import block_pandas
+from flask_app.server.balance import Balance
+from flask_app.server.connection import TimedConnection, TimedUnreader
+from flask_app.server.problem import write_problem
+from flask_app.server.response import OneWriteResponse
 from flask_app.settings import Settings, SettingsError
+from flask_app.tables.pandas_block import block_pandas
 
 block_pandas()
 
@@ -39,7 +39,7 @@ _host = f"[{_settings.bind_address}]" if ":" in _settings.bind_address else _set
 bind = f"{_host}:{_settings.api_port}"
 
 workers = _settings.web_concurrency
-worker_class = "flask_app.gunicorn_worker.ApiWorker"
+worker_class = "flask_app.server.worker.ApiWorker"
 threads = _settings.threads
 # XGBoost's libgomp does not survive a fork: a prediction in a forked child would hang for ever (xgboost#7044).
 preload_app = False
@@ -73,7 +73,7 @@ _balance = Balance(workers)
 metrics_files.prepare(_settings.prometheus_multiproc_dir, worker_tmp_dir)
 
 logging.config.dictConfig(logging_config(_settings.log_format, _settings.log_level))
-logger_class = "flask_app.gunicorn_logger.GunicornLogger"
+logger_class = "flask_app.server.logger.GunicornLogger"
 
 
 def on_starting(_server: object) -> None:

@@ -19,8 +19,8 @@ from prometheus_client.registry import Collector
 from werkzeug.wsgi import ClosingIterator
 
 from flask_app import metrics_files
-from model_training.schema import ModelCard
-from model_training.training_record import OUTCOMES, TrainingRecord
+from model_artifact.card import ModelCard
+from model_artifact.training_record import OUTCOMES, TrainingRecord
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

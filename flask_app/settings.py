@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import msgspec
 
-from model_training.signing import SigningError, read_public_keys
+from model_artifact.signature import SigningError, read_public_keys
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    from model_training.mlflow_model import MlflowModel
+    from model_artifact.mlflow.registered_model import MlflowModel
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -94,8 +94,8 @@ class Settings(msgspec.Struct, frozen=True):
         if not self.mlflow_tracking_uri:
             return None
         # Only here: TLS and HTTP cost each worker some MB.
-        from model_training.mlflow_model import MlflowModel
-        from model_training.registry import RegistryError
+        from model_artifact.mlflow.registered_model import MlflowModel
+        from model_training.registry.registry import RegistryError
 
         environ = {
             **os.environ,

@@ -114,8 +114,8 @@ def make_parts(addresses: Addresses, environ: Mapping[str, str], run_dir: Path) 
         Part(
             name="training-api",
             command=[
-                *(str(bin_dir / "gunicorn"), "-c", "model_training/service/gunicorn.conf.py"),
-                "model_training.service.wsgi:app",
+                *(str(bin_dir / "gunicorn"), "-c", "training_service/gunicorn.conf.py"),
+                "training_service.wsgi:app",
             ],
             ready_url=f"{training_url}/ready",
             env={

@@ -14,7 +14,7 @@ from flask_app.inference_protocol.messages import (
     RequestInput,
     RequestOutput,
 )
-from flask_app.rows_decoder import DECODING_ERRORS, doubles
+from flask_app.rows.rows_decoder import DECODING_ERRORS, doubles
 
 _Data = TypeVar("_Data")
 

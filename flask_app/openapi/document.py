@@ -5,11 +5,11 @@ import threading
 from typing import Any
 
 from flask_app.api_keys import KeyRing
+from flask_app.model.served_model import ServedModel
 from flask_app.openapi import operations, protocol, security
 from flask_app.openapi.examples import Examples
 from flask_app.openapi.responses import make_headers, make_problems
 from flask_app.openapi.schemas import make_schemas
-from flask_app.served_model import ServedModel
 from flask_app.settings import Settings
 
 _DESCRIPTION = """\

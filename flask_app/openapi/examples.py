@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from flask_app.explanation import explanation_of
-from flask_app.served_model import ServedModel
+from flask_app.model.explanation import explanation_of
+from flask_app.model.served_model import ServedModel
 
 _REQUEST_ID = "9f2c4e0b6d1a4f5e8c7b3a2d1e0f9a8b"
 _ROWS = 2

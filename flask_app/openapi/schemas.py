@@ -8,8 +8,8 @@ from flask_app import answers
 from flask_app.inference_protocol import messages
 from flask_app.inference_protocol.inference import OUTPUTS
 from flask_app.inference_protocol.tensors import DATATYPES
-from flask_app.served_model import ServedModel
-from model_training.schema import ModelCard
+from flask_app.model.served_model import ServedModel
+from model_artifact.card import ModelCard
 
 Schema = dict[str, Any]
 

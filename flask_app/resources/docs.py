@@ -7,9 +7,9 @@ from pathlib import Path
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
+from flask_app.model.served_model import ModelHolder
 from flask_app.openapi.document import DocumentMaker
 from flask_app.problems import Problem
-from flask_app.served_model import ModelHolder
 from flask_app.settings import Settings
 
 _OWN = Path(__file__).resolve().parent.parent / "docs_page"

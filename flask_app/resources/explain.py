@@ -5,11 +5,11 @@ import json
 from flask import Blueprint, Request, Response, request
 from flask.typing import ResponseReturnValue
 
-from flask_app.explanation import explain_row
-from flask_app.json_body import read_json
+from flask_app.model.explanation import explain_row
+from flask_app.model.served_model import ModelHolder
 from flask_app.problems import InvalidFields
 from flask_app.request_id import current_request_id
-from flask_app.served_model import ModelHolder
+from flask_app.rows.json_body import read_json
 
 
 def blueprint(holder: ModelHolder) -> Blueprint:

@@ -3,7 +3,7 @@
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from flask_app.served_model import ModelHolder
+from flask_app.model.served_model import ModelHolder
 
 
 def blueprint(holder: ModelHolder) -> Blueprint:

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from flask_app.metrics import exposition
-from flask_app.served_model import ModelHolder
+from flask_app.model.served_model import ModelHolder
 
 
 def blueprint(holder: ModelHolder) -> Blueprint:

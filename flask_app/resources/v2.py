@@ -8,8 +8,8 @@ from flask_app.body import read_body
 from flask_app.inference_protocol.inference import infer, model_metadata
 from flask_app.inference_protocol.messages import EXTENSIONS, SERVER_NAME, SERVER_VERSION, ServerMetadata
 from flask_app.inference_protocol.request import LENGTH_HEADER, read_request
+from flask_app.model.served_model import ModelHolder, ServedModel
 from flask_app.problems import Problem
-from flask_app.served_model import ModelHolder, ServedModel
 from flask_app.settings import Settings
 
 _MODEL = "/v2/models/<name>"

@@ -14,11 +14,11 @@ import pytest
 import requests
 from sklearn.datasets import load_iris
 
+from model_artifact.pickling import load_artifact
+from model_artifact.store import ArtifactStore
 from model_training import signing
-from model_training.artifact import load_artifact
-from model_training.data_loader import load_iris as load_table
+from model_training.data.datasets import load_iris as load_table
 from model_training.model import IrisModel
-from model_training.store import ArtifactStore
 from model_training.training import train_version
 from tests.stacks import READY_LINE, ROOT, ProcessStack
 

@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 import requests
 
-from model_training.artifact import MODEL_FILE, load_artifact
-from model_training.data_loader import load_iris
+from model_artifact.pickling import MODEL_FILE, load_artifact
+from model_artifact.store import ArtifactStore
+from model_training.data.datasets import load_iris
 from model_training.model import IrisModel
-from model_training.store import ArtifactStore
 from model_training.training import train_version
 from tests.stacks import ROOT, ProcessStack
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from model_training.store import ArtifactStore
+from model_artifact.store import ArtifactStore
 from tests.stacks import ProcessStack
 
 SETOSA = {"features": [5.1, 3.5, 1.4, 0.2]}
@@ -137,6 +137,6 @@ def jobs_of(stack: ProcessStack) -> list[int]:
             command, environ = (path / "cmdline").read_bytes(), (path / "environ").read_bytes()
         except OSError:
             continue
-        if b"model_training.service.limited" in command and f"MODEL_STORE={stack.store}".encode() in environ:
+        if b"training_service.jobs.limited" in command and f"MODEL_STORE={stack.store}".encode() in environ:
             found.append(int(path.name))
     return found

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from model_training.service.settings import Settings
 from tests.manifests.combinations import Objects, parse, workloads_of
+from training_service.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = {"retraining": "model-training", "training-api": "model-training", "mlflow-server": "mlflow-server"}

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from flask_app.settings import Settings
-from model_training.data_loader import load_iris
+from model_artifact.card import ModelCard
+from model_artifact.store import ArtifactStore
+from model_training.data.datasets import load_iris
 from model_training.model import IrisModel
-from model_training.schema import ModelCard
-from model_training.store import ArtifactStore
 from model_training.training import train_version
 
 ROOT = Path(__file__).resolve().parents[2]

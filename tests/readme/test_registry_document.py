@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from flask_app.settings import Settings
-from model_training.mlflow_model import MlflowModel
-from model_training.registry import open_registry
-from model_training.store import ArtifactStore
+from model_artifact.mlflow.registered_model import MlflowModel
+from model_artifact.store import ArtifactStore
+from model_training.registry.registry import open_registry
 from tests.mlflow_stack import MlflowStack
 
 ROOT = Path(__file__).resolve().parents[2]

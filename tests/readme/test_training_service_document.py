@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from model_training.service.application import create_app
-from model_training.service.settings import Settings
-from model_training.store import ArtifactStore
+from model_artifact.store import ArtifactStore
 from tests.readme.test_readme import run
 from tests.stacks import ProcessStack
+from training_service.application import create_app
+from training_service.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "training-service.md").read_text()

@@ -13,9 +13,9 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from flask_app.openapi.document import make_document
-from flask_app.row_schema import RowSchema
+from flask_app.rows.row_schema import RowSchema
 from flask_app.settings import Settings
-from model_training.schema import Feature
+from model_artifact.card import Feature
 
 NOT_DOCUMENTED = {"/docs/", "/docs/{name}"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_training.data_loader import load_iris
+from model_training.data.datasets import load_iris
 from model_training.evaluation import classification_metrics, cross_validate
 from model_training.model import IrisModel, NotTrainedError
 
@@ -49,7 +49,7 @@ def test_same_seed_gives_the_same_bits_in_another_process(repository: Path) -> N
     """Also with other thread settings: a model must not depend on the number of cores that trained it."""
     code = """
         import os; os.environ["OMP_NUM_THREADS"] = "{threads}"
-        from model_training.data_loader import load_iris
+        from model_training.data.datasets import load_iris
         from model_training.model import IrisModel
         iris = load_iris()
         print(IrisModel().train(iris.X, iris.y).predict_proba(iris.X).tobytes().hex())
@@ -204,7 +204,7 @@ def test_predicting_needs_no_training_package(repository: Path, trained_store: P
         answer = client.post("/predict", json={{"features": [5.1, 3.5, 1.4, 0.2]}})
         assert answer.status_code == 200, answer.text
         print(answer.json["class_name"])
-        training = {{"sklearn", "pandas", "model_training.train", "model_training.data_loader"}} & set(sys.modules)
+        training = {{"sklearn", "pandas", "model_training.train", "model_training.data.datasets"}} & set(sys.modules)
         assert not training, training
     """
     assert _run(repository, code).strip() == "setosa"

@@ -274,9 +274,9 @@ def digits_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     import numpy as np
     from sklearn.datasets import load_digits
 
-    from model_training.data_loader import Column, Dataset
+    from model_artifact.store import ArtifactStore
+    from model_training.data.datasets import Column, Dataset
     from model_training.model import IrisModel
-    from model_training.store import ArtifactStore
     from model_training.training import train_version
 
     bunch, folder = load_digits(), tmp_path_factory.mktemp("digits")

@@ -1,0 +1,1 @@
+"""Gunicorn's worker for the API, and the fast path."""

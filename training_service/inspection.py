@@ -1,0 +1,79 @@
+"""Read and check a table before anything is trained from it, in a process under limits."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from training_service.jobs.configuration_file import write_configuration
+from training_service.jobs.training_process import Event, TrainingProcess
+from training_service.problems import Problem, sentence
+from training_service.settings import Settings
+from training_service.uploads import parse_json
+
+# At the same time; each reads a whole table into memory.
+_MOST_INSPECTIONS = 2
+_slots = threading.BoundedSemaphore(_MOST_INSPECTIONS)
+
+
+def inspect(settings: Settings, folder: Path, table: str, target: str | None, ignore: list[str]) -> dict[str, Any]:
+    """What the training's command says with --check of a built-in table, or of the file of that path.
+
+    Raises:
+        Problem: 422 the table cannot be used, 503 too many at once.
+    """
+    if not _slots.acquire(blocking=False):
+        detail = "As many tables as are checked at once are under way; try again in a moment."
+        raise Problem(503, detail, {"Retry-After": "3"})
+    try:
+        return _inspect(settings, folder, {"data": table, "target": target, "ignore": ignore})
+    finally:
+        _slots.release()
+
+
+def _inspect(settings: Settings, folder: Path, configuration: dict[str, Any]) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "training.toml"
+    write_configuration(path, configuration)
+    found: list[Event] = []
+    process = TrainingProcess(
+        ["--config", str(path), "--check", "--events"],
+        settings.inspect_seconds,
+        settings.inspect_memory_mb,
+        memory_setting="INSPECT_MEMORY_MB",
+    )
+    status = process.run(found.append)
+    for event in found:
+        if event["event"] == "checked":
+            return event
+    said = [str(event.get("text", "")) for event in found if event["event"] == "error"]
+    reason = said[0].replace(f"{folder}/", "") if said else process.why_it_failed(status)
+    raise Problem(422, process.no_memory if process.is_for_want_of_memory(reason) else sentence(reason), field="file")
+
+
+def target_of(fields: object) -> str | None:
+    """The column that a request names as target; None if it names none.
+
+    Raises:
+        Problem: 422 it is no text.
+    """
+    target = fields.get("target") if isinstance(fields, dict) else None
+    if target is not None and not isinstance(target, str):
+        raise Problem(422, f"target must be a column's name, not {json.dumps(target)[:50]}.", field="target")
+    return target or None
+
+
+def ignore_of(fields: object) -> list[str]:
+    """The columns that a request leaves out; in a form they are JSON.
+
+    Raises:
+        Problem: 422 they are no list of names.
+    """
+    ignore = fields.get("ignore") if isinstance(fields, dict) else None
+    if isinstance(ignore, str) and ignore:
+        ignore = parse_json(ignore, "ignore")
+    if ignore and not (isinstance(ignore, list) and all(isinstance(name, str) for name in ignore)):
+        raise Problem(422, 'ignore must be a list of columns, such as ["row_number"].', field="ignore")
+    return list(ignore or [])

@@ -1,0 +1,1 @@
+"""Training jobs: their queue, their process and its limits."""

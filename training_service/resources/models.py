@@ -1,0 +1,80 @@
+"""`/models` and `/rollback`: what was trained, and which of it serves."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import msgspec
+from flask import Blueprint, request
+from flask.typing import ResponseReturnValue
+
+from model_artifact.card import ModelCard
+from model_training.registry.registry import Registry, RegistryError, VersionRefused
+from training_service.problems import Problem, sentence
+from training_service.uploads import read_fields
+
+_switching = threading.Lock()
+_log = logging.getLogger(__name__)
+
+
+def blueprint(registry: Registry) -> Blueprint:
+    """The routes."""
+    models = Blueprint("models", __name__)
+
+    @models.get("/models")
+    def all_models() -> ResponseReturnValue:
+        """The champion's name, every version's figures, the newest first, and how the last training ended."""
+        return {
+            "champion": registry.champion_version(),
+            "models": [_summary(card) for card in registry.cards()],
+            "last_training": msgspec.to_builtins(registry.last_training()),
+        }
+
+    @models.post("/models/<version>/activate")
+    def activate(version: str) -> ResponseReturnValue:
+        """Make a version champion; one that the gate rejected only with force."""
+        force = read_fields(request).get("force", False)
+        if not isinstance(force, bool):
+            raise Problem(422, "force must be true or false.", field="force")
+        with _switching:
+            card = next((card for card in registry.cards() if card.model_version == version), None)
+            if card is None:
+                raise Problem(404, "There is no version of that name; GET /models lists all.")
+            if card.gate and not card.gate.passed and not force:
+                reasons = " ".join(map(sentence, card.gate.reasons))
+                raise Problem(409, f"The gate rejected it, and only force lets it through. {reasons}".strip())
+            try:
+                registry.promote(version)
+            except VersionRefused as error:
+                raise Problem(409, sentence(str(error))) from None
+            if card.gate and not card.gate.passed:
+                _log.warning("rejected version forced", extra={"model_version": version, "reasons": card.gate.reasons})
+        return {"champion": version}
+
+    @models.post("/rollback")
+    def roll_back() -> ResponseReturnValue:
+        """Make the champion before this one champion again."""
+        with _switching:
+            try:
+                return {"champion": registry.roll_back()}
+            except RegistryError as error:
+                # Where the registry is away, this says so; else there is nothing to go back to, or it is refused.
+                registry.champion_version()
+                raise Problem(409, sentence(str(error))) from None
+
+    return models
+
+
+def _summary(card: ModelCard) -> dict[str, Any]:
+    return {
+        "version": card.model_version,
+        "model_name": card.model_name,
+        "trained_at": card.trained_at,
+        "estimator": card.estimator,
+        "accuracy": card.metrics.accuracy,
+        "log_loss": card.metrics.log_loss,
+        "gate": msgspec.to_builtins(card.gate),
+        "data": msgspec.to_builtins(card.data),
+    }
