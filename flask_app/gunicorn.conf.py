@@ -17,18 +17,19 @@ from gunicorn.workers import gthread
 
 from flask_app import metrics_files
 from flask_app.api_keys import KeyRing
-from flask_app.logs import logging_config
 from flask_app.server.balance import Balance
 from flask_app.server.connection import TimedConnection, TimedUnreader
 from flask_app.server.problem import write_problem
 from flask_app.server.response import OneWriteResponse
-from flask_app.settings import Settings, SettingsError
+from flask_app.settings import ApiSettings
 from flask_app.tables.pandas_block import block_pandas
+from http_service.logs import logging_config
+from http_service.settings import SettingsError
 
 block_pandas()
 
 try:
-    _settings = Settings.from_env()
+    _settings = ApiSettings.from_env()
     KeyRing(_settings).check()
     _settings.public_keys()
     _settings.registered_model()

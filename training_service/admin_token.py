@@ -1,4 +1,4 @@
-"""Who may ask: `Authorization: Bearer TOKEN`."""
+"""The admin token: every request except a probe needs `Authorization: Bearer TOKEN`."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from pathlib import Path
 
 from flask import Flask, request
 
-from training_service.problems import Problem
-from training_service.settings import Settings, SettingsError
+from http_service.bearer import bearer_token, unauthorized
+from http_service.settings import SettingsError
+from training_service.settings import TrainingServiceSettings
 
-# Probes carry none.
 _OPEN = frozenset({"/health", "/ready"})
-_REALM = 'Bearer realm="training-api"'
-_SHORTEST = 16
+_REALM = "training-api"
+_MIN_CHARACTERS = 16
 
 
 class AdminToken:
     """The token of the settings, or else of the file, which may change while the service runs."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: TrainingServiceSettings) -> None:
         """
         Raises:
-            SettingsError: the token is too short, or the file can neither be read nor made.
+            SettingsError: the token is too short, or the file can neither be read nor created.
         """
         self._fixed = settings.admin_token
         self._file = settings.token_file
         if not self._fixed:
-            _make(self._file)
+            _create(self._file)
         self._token()
 
-    def is_good(self, given: str) -> bool:
-        """Whether it is the token. Compares digests in full, so that time tells nothing.
+    def is_valid(self, given: str) -> bool:
+        """Return whether this is the token. Compares digests in constant time.
 
         Raises:
-            SettingsError: the file cannot be read, or holds no token.
+            SettingsError: the file cannot be read or contains no token.
         """
-        # As it came over the wire.
+        # Headers are Latin-1.
         found = hashlib.sha256(given.encode("latin-1", "replace")).digest()
         return hmac.compare_digest(found, hashlib.sha256(self._token().encode()).digest())
 
@@ -50,37 +50,30 @@ class AdminToken:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not ASCII"
             raise SettingsError(f"{name} cannot be used: {reason}.") from None
-        if len(token) < _SHORTEST:
+        if len(token) < _MIN_CHARACTERS:
             raise SettingsError(
-                f"{name} cannot be used: a token has {_SHORTEST} characters or more; openssl rand -hex 32 makes one."
+                f"{name} cannot be used: a token has {_MIN_CHARACTERS} characters or more;"
+                " openssl rand -hex 32 makes one."
             )
         return token
 
 
 def init_app(app: Flask, token: AdminToken) -> None:
-    """Ask each request for the token, but for the probes."""
+    """Require the token for each request that is not a probe."""
 
     @app.before_request
     def authenticate() -> None:
         if request.path in _OPEN:
             return
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not given.strip():
-            raise Problem(
-                401,
-                "Send the admin token in the header Authorization: Bearer TOKEN.",
-                headers={"WWW-Authenticate": _REALM},
-            )
-        if not token.is_good(given.strip()):
-            raise Problem(
-                401,
-                "This is not the admin token; ask whoever runs the service where it lies.",
-                headers={"WWW-Authenticate": f'{_REALM}, error="invalid_token"'},
-            )
+        given = bearer_token(request)
+        if not given:
+            raise unauthorized(_REALM, "Send the admin token in the header Authorization: Bearer TOKEN.")
+        if not token.is_valid(given):
+            raise unauthorized(_REALM, "This is not the admin token; ask the service's operator for it.", True)
 
 
-def _make(path: Path) -> None:
-    """Write a new token into the file, if there is no such file."""
+def _create(path: Path) -> None:
+    """Write a new token into the file, unless it exists."""
     if path.exists():
         return
     try:

@@ -12,13 +12,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from gunicorn.http import parser
 from gunicorn.workers import gthread
 
+from http_service.logs import logging_config
+from http_service.settings import SettingsError
 from training_service.admin_token import AdminToken
 from training_service.connection import TimedConnection, TimedUnreader
-from training_service.request_log import logging_config
-from training_service.settings import Settings, SettingsError
+from training_service.settings import TrainingServiceSettings
 
 try:
-    _settings = Settings.from_env()
+    _settings = TrainingServiceSettings.from_env()
     _settings.registry()
     AdminToken(_settings)
 except SettingsError as error:
@@ -42,7 +43,7 @@ control_socket_disable = True
 # The heartbeat is a file's time stamp; on a disk a busy device stalls it (gunicorn#1863).
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
-logging.config.dictConfig(logging_config(_settings.log_level))
+logging.config.dictConfig(logging_config(_settings.log_format, _settings.log_level))
 logger_class = "training_service.connection.QuietLogger"
 
 

@@ -7,10 +7,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from http_service.problems import Problem, sentence
 from training_service.jobs.configuration_file import write_configuration
 from training_service.jobs.training_process import Event, TrainingProcess
-from training_service.problems import Problem, sentence
-from training_service.settings import Settings
+from training_service.settings import TrainingServiceSettings
 from training_service.uploads import parse_json
 
 # At the same time; each reads a whole table into memory.
@@ -18,7 +18,9 @@ _MOST_INSPECTIONS = 2
 _slots = threading.BoundedSemaphore(_MOST_INSPECTIONS)
 
 
-def inspect(settings: Settings, folder: Path, table: str, target: str | None, ignore: list[str]) -> dict[str, Any]:
+def inspect(
+    settings: TrainingServiceSettings, folder: Path, table: str, target: str | None, ignore: list[str]
+) -> dict[str, Any]:
     """What the training's command says with --check of a built-in table, or of the file of that path.
 
     Raises:
@@ -26,14 +28,14 @@ def inspect(settings: Settings, folder: Path, table: str, target: str | None, ig
     """
     if not _slots.acquire(blocking=False):
         detail = "As many tables as are checked at once are under way; try again in a moment."
-        raise Problem(503, detail, {"Retry-After": "3"})
+        raise Problem(503, detail, headers={"Retry-After": "3"})
     try:
         return _inspect(settings, folder, {"data": table, "target": target, "ignore": ignore})
     finally:
         _slots.release()
 
 
-def _inspect(settings: Settings, folder: Path, configuration: dict[str, Any]) -> dict[str, Any]:
+def _inspect(settings: TrainingServiceSettings, folder: Path, configuration: dict[str, Any]) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "training.toml"
     write_configuration(path, configuration)

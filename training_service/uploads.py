@@ -1,4 +1,4 @@
-"""The table that a request brings, or names: received onto a disk, never opened here."""
+"""Receive the table that a request uploads or names. It is written to a disk and never opened here."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
 
-from training_service.problems import Problem
+from http_service.body import BoundedBody, read_body
+from http_service.problems import Problem
 
-# Uploads that are received at the same time; the rest of the threads answer.
-_MOST_UPLOADS = 3
-# What a request holds besides its table; Werkzeug counts its own buffer, of a block, to it.
-_MOST_FIELD_BYTES = 262_144
-_MOST_PARTS = 10
-_BLOCK = 64 * 1024
+# Uploads at the same time; the other threads answer.
+_MAX_UPLOADS = 3
+# Everything in a request but its table; Werkzeug adds its own buffer, of one block.
+_MAX_FIELD_BYTES = 262_144
+_MAX_PARTS = 10
+_BLOCK_BYTES = 64 * 1024
 
 _PARQUET = b"PAR1"
-_slots = threading.BoundedSemaphore(_MOST_UPLOADS)
+_slots = threading.BoundedSemaphore(_MAX_UPLOADS)
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a request holds: the name of a built-in table, or the file's, which lies in the folder under that name."""
+class TableRequest:
+    """A request's fields, with the name of a built-in table or of the uploaded file in the folder."""
 
     data: str | None
     file_name: str | None
     fields: Mapping[str, Any]
 
 
-def read_request(request: Request, folder: Path, max_bytes: int, built_in: tuple[str, ...]) -> Asked:
-    """The request's table and other fields; a file is written into the folder.
+def read_request(request: Request, folder: Path, max_bytes: int, built_in: tuple[str, ...]) -> TableRequest:
+    """Return the request's table and other fields; write a file into the folder.
 
     Raises:
-        Problem: 400 broken, 413 too large, 415 neither JSON nor multipart, or no CSV or Parquet file, 422 no table,
+        Problem: 400 malformed, 413 too large, 415 neither JSON nor multipart, or no CSV or Parquet file, 422 no table,
             503 no room for it.
     """
     if request.mimetype == "multipart/form-data":
@@ -57,12 +58,12 @@ def read_request(request: Request, folder: Path, max_bytes: int, built_in: tuple
 
 
 def read_fields(request: Request) -> dict[str, Any]:
-    """The object in a request's body, which need not have one.
+    """Return the JSON object of the body; an empty body is an empty object.
 
     Raises:
-        Problem: 400 it is no JSON, 413 too large, 415 not declared as JSON, 422 no object.
+        Problem: 400 not JSON, 413 too large, 415 not declared as JSON, 422 not an object.
     """
-    raw = _Body(request, _MOST_FIELD_BYTES).read_all()
+    raw = read_body(request, _MAX_FIELD_BYTES)
     if not raw:
         return {}
     if request.mimetype != "application/json":
@@ -73,40 +74,45 @@ def read_fields(request: Request) -> dict[str, Any]:
     return fields
 
 
-def _read_json(request: Request, built_in: tuple[str, ...]) -> Asked:
+def _read_json(request: Request, built_in: tuple[str, ...]) -> TableRequest:
     fields = read_fields(request)
     data = fields.get("data")
     if data not in built_in:
         raise Problem(
             422, f"data must be one of {', '.join(built_in)}; any other table is sent as a file.", field="data"
         )
-    return Asked(data=data, file_name=None, fields=fields)
+    return TableRequest(data=data, file_name=None, fields=fields)
 
 
-def _read_multipart(request: Request, folder: Path, max_bytes: int) -> Asked:
+def _read_multipart(request: Request, folder: Path, max_bytes: int) -> TableRequest:
     written: list[IO[bytes]] = []
 
     def open_part(*_: object, **__: object) -> IO[bytes]:
         if written:
             raise Problem(422, "Send one file, in the part named file.", field="file")
         folder.mkdir(parents=True, exist_ok=True)
-        # Until the whole request is here, under a name that no table can have.
+        # No table can have this name, so an incomplete upload is not taken for one.
         written.append((folder / ".incoming").open("w+b"))
         return written[0]
 
     parser = MultiPartParser(
-        stream_factory=open_part, max_form_memory_size=_MOST_FIELD_BYTES, max_form_parts=_MOST_PARTS, buffer_size=_BLOCK
+        stream_factory=open_part,
+        max_form_memory_size=_MAX_FIELD_BYTES,
+        max_form_parts=_MAX_PARTS,
+        buffer_size=_BLOCK_BYTES,
     )
     boundary = request.mimetype_params.get("boundary", "")
-    body = _Body(request, max_bytes + _MOST_FIELD_BYTES)
+    too_large = f"The table is larger than {max_bytes} bytes (MAX_TABLE_BYTES)."
+    body = BoundedBody(request, max_bytes + _MAX_FIELD_BYTES, too_large)
     try:
         if not boundary or not boundary.isascii():
             raise ValueError("there is no boundary in the Content-Type")
         form, files = parser.parse(body, boundary.encode(), request.content_length)  # type: ignore[arg-type]
         # What follows the last part.
-        body.read_all()
+        for _ in body:
+            pass
     except RequestEntityTooLarge:
-        raise Problem(413, f"A part besides the file is larger than {_MOST_FIELD_BYTES} bytes.") from None
+        raise Problem(413, f"A part besides the file is larger than {_MAX_FIELD_BYTES} bytes.") from None
     except ValueError as error:
         raise Problem(400, f"The body is not multipart/form-data: {error}.") from None
     except OSError as error:
@@ -119,52 +125,17 @@ def _read_multipart(request: Request, folder: Path, max_bytes: int) -> Asked:
         raise Problem(422, "Send the table as a CSV or Parquet file, in the part named file.", field="file")
     path = folder / ".incoming"
     if path.stat().st_size > max_bytes:
-        raise _too_large(max_bytes)
+        raise Problem(413, too_large)
     file_name = _plain_name(upload.filename or "", path)
     path.rename(folder / file_name)
-    return Asked(data=None, file_name=file_name, fields=dict(form))
-
-
-class _Body:
-    """A request's body that refuses more than so many bytes, and an end before the end."""
-
-    def __init__(self, request: Request, most: int) -> None:
-        self._declared = request.content_length
-        if (self._declared or 0) > most:
-            raise _too_large(most)
-        # Werkzeug would end a chunked body at its limit without a word.
-        request.max_content_length = None
-        self._stream = request.stream
-        self._most = most
-        self._received = 0
-
-    def read(self, size: int) -> bytes:
-        """The next bytes, none at the end."""
-        try:
-            piece = self._stream.read(size)
-        # A chunked body that is cut is one of several of Gunicorn's exceptions.
-        except Exception as error:
-            raise _stopped() from error
-        self._received += len(piece)
-        if self._received > self._most:
-            raise _too_large(self._most)
-        if not piece and self._declared not in (None, self._received):
-            raise _stopped()
-        return piece
-
-    def read_all(self) -> bytes:
-        """Everything up to the end."""
-        pieces = []
-        while piece := self.read(_BLOCK):
-            pieces.append(piece)
-        return b"".join(pieces)
+    return TableRequest(data=None, file_name=file_name, fields=dict(form))
 
 
 def parse_json(raw: bytes | str, what: str) -> Any:
-    """A value from JSON.
+    """Return the value of a JSON text.
 
     Raises:
-        Problem: 400 it is none.
+        Problem: 400 it is not JSON.
     """
     try:
         return msgspec.json.decode(raw)
@@ -173,7 +144,7 @@ def parse_json(raw: bytes | str, what: str) -> Any:
 
 
 def _plain_name(given: str, path: Path) -> str:
-    """A name for the file that is safe anywhere, and tells its kind by its end."""
+    """Return a file name that is safe on any system, with the suffix of the file's format."""
     with path.open("rb") as file:
         head = file.read(4096)
     if head.startswith(_PARQUET):
@@ -182,7 +153,7 @@ def _plain_name(given: str, path: Path) -> str:
         raise Problem(415, "The file is neither CSV nor Parquet; save it as one of them, not compressed as a whole.")
     else:
         suffix = ".csv"
-    # Windows sends whole paths.
+    # Windows clients send whole paths.
     stem = Path(given.replace("\\", "/")).name.rsplit(".", 1)[0]
     return (re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:64] or "table") + suffix
 
@@ -191,7 +162,9 @@ def _plain_name(given: str, path: Path) -> str:
 def _upload_slot() -> Iterator[None]:
     if not _slots.acquire(blocking=False):
         raise Problem(
-            503, "As many tables as are taken at once are under way; try again in a moment.", {"Retry-After": "3"}
+            503,
+            f"The service is receiving {_MAX_UPLOADS} tables already; try again later.",
+            headers={"Retry-After": "3"},
         )
     try:
         yield
@@ -199,14 +172,6 @@ def _upload_slot() -> Iterator[None]:
         _slots.release()
 
 
-def _too_large(most: int) -> Problem:
-    return Problem(413, f"The table is larger than {most} bytes (MAX_TABLE_BYTES).")
-
-
-def _stopped() -> Problem:
-    return Problem(400, "The upload stopped before its end.")
-
-
 def _no_room(error: OSError) -> Problem:
     _log.error("no room for an upload", extra={"reason": str(error)})
-    return Problem(503, "The service has no room for this table now; try again later.", {"Retry-After": "30"})
+    return Problem(503, "The service has no room for this table now; try again later.", headers={"Retry-After": "30"})

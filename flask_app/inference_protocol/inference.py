@@ -18,8 +18,8 @@ from flask_app.inference_protocol.request import LENGTH_HEADER
 from flask_app.inference_protocol.tensors import DATATYPES, CellName, encode, values_from_bytes, values_from_json
 from flask_app.model.prediction import predict_matrix
 from flask_app.model.served_model import ServedModel
-from flask_app.problems import FieldError, InvalidFields, Problem
 from flask_app.rows.matrix import check_matrix
+from http_service.problems import FieldError, InvalidFields, Problem
 from model_artifact.card import Feature
 
 # The outputs of MLServer's XGBoost runtime; the first is the one it gives to who asks for none.

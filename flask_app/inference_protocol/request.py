@@ -6,8 +6,8 @@ import msgspec
 
 from flask_app.inference_protocol.clean_request import read_clean_request
 from flask_app.inference_protocol.messages import InferRequest
-from flask_app.problems import InvalidFields, Problem
 from flask_app.rows.json_body import parse_json
+from http_service.problems import InvalidFields, Problem
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 

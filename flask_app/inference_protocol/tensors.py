@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flask_app.inference_protocol.messages import EncodedOutput, NumericInput, RequestInput, ResponseOutput
-from flask_app.problems import MAX_ERRORS, InvalidFields
 from flask_app.rows.matrix import encode_numbers
+from http_service.problems import MAX_ERRORS, InvalidFields
 
 # The protocol's names, as bytes in little endian order whatever the machine's is.
 DATATYPES: dict[str, np.dtype[Any]] = {

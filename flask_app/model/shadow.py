@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flask_app import metrics
 from flask_app.model.served_model import ModelHolder, ServedModel
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
 from model_artifact.store import ArtifactStore
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _champion: ModelHolder | None = None
 _told: tuple[str, str] | None = None
 
 
-def init(settings: Settings) -> None:
+def init(settings: ApiSettings) -> None:
     """Load the champion's model and follow its store, if SHADOW_OF names one."""
     global _champion
     if _champion is not None:

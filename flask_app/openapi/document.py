@@ -10,7 +10,7 @@ from flask_app.openapi import operations, protocol, security
 from flask_app.openapi.examples import Examples
 from flask_app.openapi.responses import make_headers, make_problems
 from flask_app.openapi.schemas import make_schemas
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
 
 _DESCRIPTION = """\
 Predictions of the model `{name}`, version `{version}`, trained {trained}. Its features: {features}. Its classes: \
@@ -24,7 +24,7 @@ request or made, comes back in header and body, and stands in the logs.
 class DocumentMaker:
     """Makes the document once for each version that serves; safe in several threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._made: tuple[ServedModel, bytes] | None = None
@@ -40,7 +40,7 @@ class DocumentMaker:
         return made[1]
 
 
-def make_document(served: ServedModel, settings: Settings) -> dict[str, Any]:
+def make_document(served: ServedModel, settings: ApiSettings) -> dict[str, Any]:
     """OpenAPI 3.1 as plain values."""
     card = served.artifact.card
     examples = Examples(served)

@@ -5,7 +5,7 @@ from typing import Any
 from flask_app.openapi.examples import Examples
 from flask_app.openapi.responses import ANYWHERE, BODY, answers, good, json_content
 from flask_app.openapi.schemas import reference
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
 from flask_app.tables.media_type import ARROW, CSV, PARQUET
 
 Operation = dict[str, Any]
@@ -25,7 +25,7 @@ _EXPLAIN = {
 }
 
 
-def make_paths(examples: Examples, settings: Settings) -> dict[str, Any]:
+def make_paths(examples: Examples, settings: ApiSettings) -> dict[str, Any]:
     """Every path with its operations."""
     return {
         "/predict": {"post": _predict(examples, settings)},
@@ -65,7 +65,7 @@ def _row_examples(examples: Examples) -> dict[str, Any]:
     return {"by_name": {"value": examples.by_name}, "by_position": {"value": examples.by_position}}
 
 
-def _predict(examples: Examples, settings: Settings) -> Operation:
+def _predict(examples: Examples, settings: ApiSettings) -> Operation:
     request = {
         "application/json": {
             "schema": {"anyOf": [reference("Row"), reference("Rows")]},

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flask_app.openapi.schemas import reference
-from flask_app.request_id import HEADER as REQUEST_ID
+from http_service.request_id import HEADER as REQUEST_ID
 
 PROBLEM = "application/problem+json"
 

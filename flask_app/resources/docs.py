@@ -9,8 +9,8 @@ from flask.typing import ResponseReturnValue
 
 from flask_app.model.served_model import ModelHolder
 from flask_app.openapi.document import DocumentMaker
-from flask_app.problems import Problem
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
+from http_service.problems import Problem
 
 _OWN = Path(__file__).resolve().parent.parent / "docs_page"
 _SWAGGER_UI = Path(str(importlib.resources.files("flask_swagger_ui"))) / "dist"
@@ -31,7 +31,7 @@ _POLICY = (
 )
 
 
-def blueprint(holder: ModelHolder, settings: Settings) -> Blueprint:
+def blueprint(holder: ModelHolder, settings: ApiSettings) -> Blueprint:
     """The API's description, for programs and for people."""
     docs = Blueprint("docs", __name__)
     maker = DocumentMaker(settings)

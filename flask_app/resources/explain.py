@@ -7,9 +7,9 @@ from flask.typing import ResponseReturnValue
 
 from flask_app.model.explanation import explain_row
 from flask_app.model.served_model import ModelHolder
-from flask_app.problems import InvalidFields
-from flask_app.request_id import current_request_id
 from flask_app.rows.json_body import read_json
+from http_service.problems import InvalidFields
+from http_service.request_id import current_request_id
 
 
 def blueprint(holder: ModelHolder) -> Blueprint:

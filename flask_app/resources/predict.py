@@ -10,16 +10,16 @@ from flask_app.answers import encode
 from flask_app.model.explanation import explain_row
 from flask_app.model.prediction import predict_row
 from flask_app.model.served_model import ModelHolder, ServedModel
-from flask_app.problems import Problem
-from flask_app.request_id import current_request_id
 from flask_app.resources.explain import asks_for_reasons, refuse_reasons
 from flask_app.rows.instances import holds_instances, predict_instances, predict_rows
 from flask_app.rows.json_body import parse_json, read_json_bytes
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
 from flask_app.tables import media_type, upload
+from http_service.problems import Problem
+from http_service.request_id import current_request_id
 
 
-def blueprint(holder: ModelHolder, settings: Settings) -> Blueprint:
+def blueprint(holder: ModelHolder, settings: ApiSettings) -> Blueprint:
     """Prediction."""
     predict = Blueprint("predict", __name__)
     slots = upload.FileSlots(settings.threads)

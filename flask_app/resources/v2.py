@@ -4,20 +4,20 @@ import msgspec
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from flask_app.body import read_body
 from flask_app.inference_protocol.inference import infer, model_metadata
 from flask_app.inference_protocol.messages import EXTENSIONS, SERVER_NAME, SERVER_VERSION, ServerMetadata
 from flask_app.inference_protocol.request import LENGTH_HEADER, read_request
 from flask_app.model.served_model import ModelHolder, ServedModel
-from flask_app.problems import Problem
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
+from http_service.body import read_body
+from http_service.problems import Problem
 
 _MODEL = "/v2/models/<name>"
 _VERSION = "/v2/models/<name>/versions/<version>"
 _MAX_NAME = 100
 
 
-def blueprint(holder: ModelHolder, settings: Settings) -> Blueprint:
+def blueprint(holder: ModelHolder, settings: ApiSettings) -> Blueprint:
     """The protocol's addresses."""
     v2 = Blueprint("v2", __name__)
 

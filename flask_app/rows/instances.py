@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from flask_app.model.prediction import predict_matrix
 from flask_app.model.served_model import ServedModel
-from flask_app.problems import MAX_ERRORS, FieldError, InvalidFields, Problem
 from flask_app.rows.matrix import all_good, encode_numbers
 from flask_app.rows.rows_decoder import MEMBER
+from http_service.problems import MAX_ERRORS, FieldError, InvalidFields, Problem
 from model_artifact.card import Feature
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Request, current_app
 
-from flask_app.body import read_body
-from flask_app.problems import InvalidFields, Problem
+from http_service.body import read_body
+from http_service.problems import InvalidFields, Problem
 
 # No double has more digits before its point; Python refuses to read beyond 4,300 (CVE-2020-10735).
 _MAX_INTEGER_DIGITS = 400

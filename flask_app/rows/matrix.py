@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from flask_app.problems import MAX_ERRORS, FieldError, InvalidFields
+from http_service.problems import MAX_ERRORS, FieldError, InvalidFields
 from model_artifact.card import Feature
 
 # XGBoost computes in float32: a larger double would turn into infinity on its way in.

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
-from flask_app.problems import FieldError, InvalidFields
 from flask_app.rows.matrix import LARGEST
+from http_service.problems import FieldError, InvalidFields
 from model_artifact.card import Feature
 
 _KINDS = {bool: "a boolean", str: "a string", type(None): "null", list: "an array", dict: "an object"}

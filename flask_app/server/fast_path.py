@@ -14,14 +14,15 @@ from typing import Literal
 import gunicorn
 from flask import Flask
 
-from flask_app import metrics, request_log
+from flask_app import metrics
 from flask_app.answers import encode
 from flask_app.api_keys import KeyRing
 from flask_app.model import track
 from flask_app.model.prediction import predict_values
 from flask_app.model.served_model import ModelHolder
-from flask_app.request_id import HEADER, accepted_or_new
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
+from http_service import request_log
+from http_service.request_id import HEADER, accepted_or_new
 
 MORE: Literal[b""] = b""
 
@@ -53,7 +54,7 @@ _log = logging.getLogger(__name__)
 class FastLane:
     """Answers requests that it has the whole bytes of."""
 
-    def __init__(self, holder: ModelHolder, settings: Settings) -> None:
+    def __init__(self, holder: ModelHolder, settings: ApiSettings) -> None:
         self._holder = holder
         self._keys = KeyRing(settings)
         self._max_body = min(_MAX_BODY, settings.max_body_bytes)
@@ -164,6 +165,6 @@ class FastLane:
         return self._head
 
 
-def init_app(app: Flask, holder: ModelHolder, settings: Settings) -> None:
+def init_app(app: Flask, holder: ModelHolder, settings: ApiSettings) -> None:
     """Make the lane for Gunicorn's worker to find, unless the setting turns it off."""
     app.extensions["fast_lane"] = FastLane(holder, settings) if settings.fast_lane == "on" else None

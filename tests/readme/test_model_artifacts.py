@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
 from model_artifact.card import ModelCard
 from model_artifact.store import ArtifactStore
 from model_training.data.datasets import load_iris
@@ -61,4 +61,4 @@ def test_every_field_of_the_card_is_described() -> None:
 
 def test_the_settings_that_it_names_exist() -> None:
     for name in set(re.findall(r"`(MODEL_[A-Z_]+)", TEXT)) - {"MODEL_SIGN_KEY"}:
-        assert name.lower() in Settings.__struct_fields__
+        assert name.lower() in ApiSettings.__struct_fields__

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from http_service.problems import Problem, sentence
 from model_training.configuration import make_configuration
 from model_training.estimators.parameters import check_parameters
-from training_service.problems import Problem, sentence
 
 
 def check_configuration(given: object) -> dict[str, Any]:

@@ -12,13 +12,13 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from http_service.problems import sentence
 from model_artifact.training_record import TrainingRecord
 from model_training.registry.registry import Registry, RegistryError
 from training_service.jobs.configuration_file import write_configuration
 from training_service.jobs.job_store import Job, Jobs, State
 from training_service.jobs.training_process import Event, TrainingProcess
-from training_service.problems import sentence
-from training_service.settings import Settings
+from training_service.settings import TrainingServiceSettings
 
 _LOOK_SECONDS = 1.0
 _RESTARTED = "The service was stopped while it ran; start it again."
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 class Runner:
     """Takes jobs off the queue until it is stopped; only the holder of the folder's lock does."""
 
-    def __init__(self, settings: Settings, jobs: Jobs, registry: Registry) -> None:
+    def __init__(self, settings: TrainingServiceSettings, jobs: Jobs, registry: Registry) -> None:
         self._settings = settings
         self._jobs = jobs
         self._registry = registry
@@ -62,7 +62,7 @@ class Runner:
         """Look at the queue now."""
         self._woken.set()
 
-    def not_ready(self) -> str | None:
+    def why_not_ready(self) -> str | None:
         """Why no job can run, in one sentence; None if they can."""
         if not self._thread.is_alive():
             return "Jobs are not taken from the queue; restart the service."
@@ -180,7 +180,9 @@ class Runner:
 class _Run:
     """One job, from its start to its end."""
 
-    def __init__(self, settings: Settings, jobs: Jobs, registry: Registry, job: Job, folder: Path) -> None:
+    def __init__(
+        self, settings: TrainingServiceSettings, jobs: Jobs, registry: Registry, job: Job, folder: Path
+    ) -> None:
         self._settings = settings
         self._jobs = jobs
         self._registry = registry

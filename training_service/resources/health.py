@@ -3,8 +3,8 @@
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
+from http_service.problems import Problem
 from training_service.jobs.runner import Runner
-from training_service.problems import Problem
 
 
 def blueprint(runner: Runner) -> Blueprint:
@@ -19,9 +19,9 @@ def blueprint(runner: Runner) -> Blueprint:
     @probes.get("/ready")
     def ready() -> ResponseReturnValue:
         """200 when jobs are taken from the queue, else 503 with the reason."""
-        reason = runner.not_ready()
+        reason = runner.why_not_ready()
         if reason:
-            raise Problem(503, reason, {"Retry-After": "1"})
+            raise Problem(503, reason, headers={"Retry-After": "1"})
         return {"status": "ready"}
 
     return probes

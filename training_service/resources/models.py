@@ -10,9 +10,9 @@ import msgspec
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
+from http_service.problems import Problem, sentence
 from model_artifact.card import ModelCard
 from model_training.registry.registry import Registry, RegistryError, VersionRefused
-from training_service.problems import Problem, sentence
 from training_service.uploads import read_fields
 
 _switching = threading.Lock()

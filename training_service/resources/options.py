@@ -7,10 +7,10 @@ from flask.typing import ResponseReturnValue
 from model_training.configuration import Configuration
 from model_training.data.datasets import DATASETS
 from model_training.estimators.parameters import PARAMETERS
-from training_service.settings import Settings
+from training_service.settings import TrainingServiceSettings
 
 
-def blueprint(settings: Settings) -> Blueprint:
+def blueprint(settings: TrainingServiceSettings) -> Blueprint:
     """The options."""
     options = Blueprint("options", __name__)
 

@@ -9,14 +9,14 @@ import msgspec
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
+from http_service.problems import Problem
 from model_training.data.datasets import DATASETS
 from training_service.inspection import ignore_of, inspect, target_of
 from training_service.jobs.configuration_file import check_configuration
 from training_service.jobs.job_store import Job, Jobs, QueueFullError, new_id, now
 from training_service.jobs.runner import Runner
-from training_service.problems import Problem
-from training_service.settings import Settings
-from training_service.uploads import Asked, parse_json, read_request
+from training_service.settings import TrainingServiceSettings
+from training_service.uploads import TableRequest, parse_json, read_request
 
 # A training takes seconds to hours; who asks again after this finds a place or not.
 _RETRY_SECONDS = 30
@@ -24,7 +24,7 @@ _END_SECONDS = 5.0
 _TABLES = tuple(sorted(DATASETS))
 
 
-def blueprint(settings: Settings, jobs: Jobs, runner: Runner) -> Blueprint:
+def blueprint(settings: TrainingServiceSettings, jobs: Jobs, runner: Runner) -> Blueprint:
     """The routes."""
     training = Blueprint("training", __name__)
 
@@ -90,7 +90,7 @@ def blueprint(settings: Settings, jobs: Jobs, runner: Runner) -> Blueprint:
     return training
 
 
-def _job(job_id: str, asked: Asked) -> Job:
+def _job(job_id: str, asked: TableRequest) -> Job:
     config, force = asked.fields.get("config", {}), asked.fields.get("force", False)
     if asked.file_name:
         # In a form, everything is text.
@@ -137,9 +137,9 @@ def _shown(job: Job) -> dict[str, Any]:
     return shown
 
 
-def _full(settings: Settings) -> Problem:
+def _full(settings: TrainingServiceSettings) -> Problem:
     return Problem(
         429,
         f"{settings.queue_length} jobs wait already, and no more may; try again when one has begun, or cancel one.",
-        {"Retry-After": str(_RETRY_SECONDS)},
+        headers={"Retry-After": str(_RETRY_SECONDS)},
     )

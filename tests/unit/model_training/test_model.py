@@ -199,8 +199,8 @@ def test_predicting_needs_no_training_package(repository: Path, trained_store: P
                     raise ModuleNotFoundError("blocked: " + name, name=name)
         sys.meta_path.insert(0, Blocker())
         from flask_app.application import create_app
-        from flask_app.settings import Settings
-        client = create_app(Settings(model_store={str(trained_store)!r})).test_client()
+        from flask_app.settings import ApiSettings
+        client = create_app(ApiSettings(model_store={str(trained_store)!r})).test_client()
         answer = client.post("/predict", json={{"features": [5.1, 3.5, 1.4, 0.2]}})
         assert answer.status_code == 200, answer.text
         print(answer.json["class_name"])

@@ -15,7 +15,7 @@ from typing import Any
 import requests
 
 from model_artifact.store import ArtifactStore
-from training_service.settings import Settings
+from training_service.settings import TrainingServiceSettings
 
 TOKEN = "a-token-that-nobody-guesses"
 # Longer than anything here takes on a machine that has other work; nothing waits so long when all is well.
@@ -52,7 +52,10 @@ class Service:
         self.token = TOKEN
 
     def environment(self, **settings: object) -> dict[str, str]:
-        known = {name.upper() for name in Settings.__struct_fields__} | {"GUNICORN_CMD_ARGS", "MLFLOW_TRACKING_URI"}
+        known = {name.upper() for name in TrainingServiceSettings.__struct_fields__} | {
+            "GUNICORN_CMD_ARGS",
+            "MLFLOW_TRACKING_URI",
+        }
         inherited = {name: value for name, value in os.environ.items() if name not in known}
         own = {
             "ADMIN_TOKEN": TOKEN,

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.training_service.running import QUICK, TOKEN, Service, eventually
 from training_service.application import create_app
-from training_service.settings import Settings
+from training_service.settings import TrainingServiceSettings
 
 ROUTES = [
     ("GET", "/options"),
@@ -39,7 +39,7 @@ BAD_HEADERS = {
 
 
 def test_every_route_is_tried_here(tmp_path) -> None:
-    app = create_app(Settings(admin_token=TOKEN, training_dir=str(tmp_path)))
+    app = create_app(TrainingServiceSettings(admin_token=TOKEN, training_dir=str(tmp_path)))
     known = {
         (method, rule.rule)
         for rule in app.url_map.iter_rules()

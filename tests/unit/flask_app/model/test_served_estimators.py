@@ -131,8 +131,8 @@ import sys
 for name in ("sklearn", "scipy", "pandas", "xgboost", "threadpoolctl", "optuna"):
     sys.modules[name] = None
 from flask_app.application import create_app
-from flask_app.settings import Settings
-client = create_app(Settings(model_store={str(store_of("logistic-regression"))!r})).test_client()
+from flask_app.settings import ApiSettings
+client = create_app(ApiSettings(model_store={str(store_of("logistic-regression"))!r})).test_client()
 row = {{"features": [5.1, 3.5, 1.4, 0.2]}}
 print(client.post("/predict", json=row).status_code, client.post("/explain", json=row).status_code)
 print("libxgboost" in open("/proc/self/maps").read())

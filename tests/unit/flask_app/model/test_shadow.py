@@ -10,7 +10,8 @@ import pytest
 
 from flask_app import metrics
 from flask_app.model import shadow
-from flask_app.settings import Settings, SettingsError
+from flask_app.settings import ApiSettings
+from http_service.settings import SettingsError
 from model_artifact.store import ArtifactStore
 from model_training.data.datasets import load_iris
 from model_training.model import IrisModel
@@ -22,7 +23,7 @@ TABLE = "sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n6.7
 @pytest.fixture(autouse=True)
 def _no_champion_afterwards() -> Any:
     yield
-    shadow.init(Settings())
+    shadow.init(ApiSettings())
 
 
 def counted() -> np.ndarray:
@@ -41,7 +42,7 @@ def test_every_answer_names_its_track(make_app, trained_store: Path) -> None:
 
 def test_a_track_that_is_no_name_is_refused() -> None:
     with pytest.raises(SettingsError, match="MODEL_TRACK"):
-        Settings.from_env({"MODEL_TRACK": "a\tb"})
+        ApiSettings.from_env({"MODEL_TRACK": "a\tb"})
 
 
 def test_rows_of_every_format_are_compared(make_app, trained_store: Path, setosa: dict[str, float]) -> None:

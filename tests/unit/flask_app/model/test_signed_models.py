@@ -11,7 +11,8 @@ import pytest
 from flask_app.application import create_app
 from flask_app.model import served_model
 from flask_app.model.served_model import ModelHolder
-from flask_app.settings import Settings, SettingsError
+from flask_app.settings import ApiSettings
+from http_service.settings import SettingsError
 from model_artifact.pickling import CARD_FILE, MODEL_FILE
 from model_artifact.signature import SIGNATURE_FILE, new_key, public_key_text, read_private_key, read_public_keys
 from model_artifact.store import ArtifactStore
@@ -124,7 +125,7 @@ def test_a_key_that_cannot_be_used_stops_the_start(keys: tuple[Path, Path], stor
         ("yes", "cannot be read"),
     ]:
         with pytest.raises(SettingsError, match="MODEL_PUBLIC_KEY cannot be used: ") as error:
-            create_app(Settings(model_store=str(store.root), model_public_key=setting))
+            create_app(ApiSettings(model_store=str(store.root), model_public_key=setting))
         assert reason in str(error.value)
 
 

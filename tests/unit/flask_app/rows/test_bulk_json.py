@@ -13,7 +13,7 @@ from flask_app.application import create_app
 from flask_app.inference_protocol import request as v2_request
 from flask_app.inference_protocol.clean_request import read_clean_request
 from flask_app.rows.rows_decoder import RowsDecoder
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
 from model_artifact.card import Feature
 
 NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
@@ -186,7 +186,7 @@ def _taken(body: bytes, path: str, client: FlaskClient) -> bool:
 @pytest.fixture(scope="module")
 def slow_client(trained_store: Path) -> Iterator[FlaskClient]:
     """A client of an application that goes the usual way with every body."""
-    app = create_app(Settings(model_store=str(trained_store)))
+    app = create_app(ApiSettings(model_store=str(trained_store)))
 
     def ask(*arguments: Any, **options: Any) -> Any:
         with pytest.MonkeyPatch.context() as patch:

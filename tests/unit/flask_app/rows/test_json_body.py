@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from flask_app.problems import InvalidFields, Problem
 from flask_app.rows.json_body import parse_json
+from http_service.problems import InvalidFields, Problem
 
 
 def _row(petal_width: str) -> bytes:

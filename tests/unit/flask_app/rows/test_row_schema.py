@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from flask_app.problems import MAX_ERRORS, InvalidFields
 from flask_app.rows.row_schema import RowSchema
+from http_service.problems import MAX_ERRORS, InvalidFields
 from model_artifact.card import Feature
 
 

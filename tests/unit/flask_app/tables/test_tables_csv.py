@@ -210,7 +210,7 @@ def test_an_upload_that_stops_early_is_not_answered(client: FlaskClient) -> None
         content_type="text/csv",
         environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": str(len(body) + 1)},
     )
-    assert refused(answer, 400) == "The upload stopped before its end."
+    assert refused(answer, 400) == "The body ended early, or its chunks are not valid HTTP."
 
 
 def test_a_full_disk_is_a_503(make_app: Callable[..., Flask], trained_store: Path, tmp_path: Path) -> None:
@@ -243,8 +243,8 @@ def test_pyarrow_is_loaded_with_the_first_file(repository: Path, trained_store: 
 import json, sys
 sys.modules["sklearn"] = sys.modules["pandas"] = None
 from flask_app.application import create_app
-from flask_app.settings import Settings
-client = create_app(Settings(model_store={str(trained_store)!r})).test_client()
+from flask_app.settings import ApiSettings
+client = create_app(ApiSettings(model_store={str(trained_store)!r})).test_client()
 loaded = []
 client.get("/health"), client.get("/ready"), client.post("/predict", json={{"features": [1, 2, 3, 4]}})
 client.post("/predict", json={{"instances": [{{"features": [1, 2, 3, 4]}}]}})

@@ -166,8 +166,8 @@ def test_opening_an_artifact_imports_neither_xgboost_nor_scipy_nor_cryptography(
     code = f"""
 import sys
 from flask_app.application import create_app
-from flask_app.settings import Settings
-client = create_app(Settings(model_store={str(trained_store)!r})).test_client()
+from flask_app.settings import ApiSettings
+client = create_app(ApiSettings(model_store={str(trained_store)!r})).test_client()
 row = {{"features": [5.1, 3.5, 1.4, 0.2]}}
 assert client.post("/predict", json=row).status_code == 200
 assert client.post("/explain", json=row).status_code == 200

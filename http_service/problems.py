@@ -1,4 +1,4 @@
-"""Every error as `application/problem+json` (RFC 9457), with one sentence that says what to do."""
+"""Every error as `application/problem+json` (RFC 9457), with one sentence for the caller."""
 
 import json
 import logging
@@ -6,23 +6,22 @@ from http import HTTPStatus
 from typing import TypedDict
 
 from flask import Flask, Response
-from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from flask_app.request_id import current_request_id
+from http_service.request_id import current_request_id
 
-# The names of RFC 9110; older Pythons have others.
+# The names of RFC 9110; Python 3.11 and 3.12 have older ones.
 _TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
 
-_DETAILS = {
-    400: "The body broke off before its end, or its chunks are not those of HTTP.",
+DETAILS = {
+    400: "The body ended early, or its chunks are not valid HTTP.",
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
     413: "The body is larger than this service takes; send fewer bytes.",
     500: "The service failed to answer; try again, and give the request id to its operator if it fails again.",
 }
 
-# A body may hold a hundred thousand bad fields; the answer stays readable.
+# A body may hold a hundred thousand invalid fields.
 MAX_ERRORS = 20
 
 
@@ -34,7 +33,7 @@ class FieldError(TypedDict):
 
 
 class Problem(Exception):
-    """An answer that is an error; `detail` is one sentence for the caller."""
+    """An error for the caller; `detail` is one sentence."""
 
     def __init__(
         self,
@@ -42,22 +41,24 @@ class Problem(Exception):
         detail: str,
         errors: list[FieldError] | None = None,
         headers: dict[str, str] | None = None,
+        field: str = "",
     ) -> None:
+        """field is the one that `detail` is about, in place of `errors`."""
         super().__init__(detail)
         self.status = status
         self.detail = detail
-        self.errors = errors or []
+        self.errors = errors or ([{"field": field, "message": detail}] if field else [])
         self.headers = headers or {}
 
 
 class InvalidFields(Problem):
-    """422 with the fields' names."""
+    """A 422 that names each invalid field."""
 
     def __init__(self, errors: list[FieldError]) -> None:
         shown = errors[:MAX_ERRORS]
-        sentence = "; ".join(f"{_one_line(error['field'])} {error['message']}" for error in shown)
+        text = "; ".join(f"{_one_line(error['field'])} {error['message']}" for error in shown)
         more = f"; and {len(errors) - len(shown)} more" if len(errors) > len(shown) else ""
-        super().__init__(422, f"{sentence}{more}.", errors=shown)
+        super().__init__(422, f"{text}{more}.", errors=shown)
 
 
 def _one_line(name: str) -> str:
@@ -65,7 +66,7 @@ def _one_line(name: str) -> str:
 
 
 def problem_response(problem: Problem) -> Response:
-    """The answer to a problem."""
+    """Return the problem as a response."""
     body = problem_body(problem.status, problem.detail, problem.errors, current_request_id())
     response = Response(
         json.dumps(body, separators=(",", ":")), problem.status, content_type="application/problem+json"
@@ -75,13 +76,13 @@ def problem_response(problem: Problem) -> Response:
 
 
 def problem_body(status: int, detail: str, errors: list[FieldError], request_id: str) -> dict[str, object]:
-    """The members of a problem."""
+    """Return the members of a problem's document."""
     return {
         "type": "about:blank",
         "title": _TITLES.get(status) or HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        # Clients of the original read this one.
+        # Clients of the original API read this one.
         "error": detail,
         "request_id": request_id,
         "errors": errors,
@@ -89,20 +90,18 @@ def problem_body(status: int, detail: str, errors: list[FieldError], request_id:
 
 
 def init_app(app: Flask) -> None:
-    """Answer problems, Werkzeug's own refusals and unforeseen failures in the one form."""
+    """Answer problems, Werkzeug's HTTP errors and unexpected exceptions in one form."""
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(HTTPException, _http_exception)
-    for error in (ParseException, NoMoreData, ConnectionError):
-        app.register_error_handler(error, _broken_body)
-    app.register_error_handler(InternalServerError, _unforeseen)
-    # Flask would log the same trace a second time, without the request id.
+    app.register_error_handler(InternalServerError, _unexpected)
+    # Flask would log the trace again, without the request id.
     app.logger.disabled = True
 
 
 def _http_exception(error: HTTPException) -> Response:
     status = error.code or 500
-    detail = _DETAILS.get(status) or f"{HTTPStatus(status).phrase}."
-    # Allow of a 405, Retry-After and the like; the type and length of an HTML page are not ours.
+    detail = DETAILS.get(status) or f"{HTTPStatus(status).phrase}."
+    # Allow and Retry-After stay; type and length are those of an HTML page.
     headers = {
         name: ", ".join(sorted(value.split(", "))) if name == "Allow" else value
         for name, value in error.get_headers()
@@ -111,13 +110,14 @@ def _http_exception(error: HTTPException) -> Response:
     return problem_response(Problem(status, detail, headers=headers))
 
 
-def _broken_body(_error: Exception) -> Response:
-    """What Gunicorn raises while a body is read: its chunks are none, or the client went away or stalled."""
-    return problem_response(Problem(400, _DETAILS[400]))
-
-
-def _unforeseen(error: InternalServerError) -> Response:
+def _unexpected(error: InternalServerError) -> Response:
     logging.getLogger(__name__).error(
-        "unforeseen failure", exc_info=error.original_exception or error, extra={"request_id": current_request_id()}
+        "unexpected failure", exc_info=error.original_exception or error, extra={"request_id": current_request_id()}
     )
-    return problem_response(Problem(500, _DETAILS[500]))
+    return problem_response(Problem(500, DETAILS[500]))
+
+
+def sentence(text: str) -> str:
+    """Return the text with a full stop at its end."""
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -7,15 +7,14 @@ from typing import Any
 
 import msgspec
 
-# What a log record has anyway; everything else came by `extra` and is part of the line.
+# Every log record has these; the other attributes are the caller's `extra` and part of the line.
 _STANDARD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"}
-
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class JsonFormatter(logging.Formatter):
-    """A line that stays one valid JSON object whatever the message holds: quotes, newlines, lone surrogates."""
+    """Formats any record as one valid JSON object of ASCII: quotes, newlines and lone surrogates are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -24,7 +23,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "process": record.process,
             "message": record.getMessage(),
-            **extra_fields(record),
+            **_extra_fields(record),
         }
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
@@ -33,15 +32,15 @@ class JsonFormatter(logging.Formatter):
         # A lone surrogate, or a number beyond 64 bits.
         except (UnicodeEncodeError, OverflowError):
             encoded = ""
-        # Escaped, so that nothing in a name can steer a terminal.
+        # Escaped, so that a name cannot control a terminal.
         return encoded if encoded.isascii() and encoded else json.dumps(line, default=str)
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, message and the fields of the line."""
+    """Formats a record as time, level, message and fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{name}={_visible(value)}" for name, value in extra_fields(record).items())
+        fields = " ".join(f"{name}={_printable(value)}" for name, value in _extra_fields(record).items())
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         line = f"{time} {record.levelname:<7} {record.getMessage()} {fields}".rstrip()
         if record.exc_info:
@@ -49,19 +48,8 @@ class TextFormatter(logging.Formatter):
         return line
 
 
-def _visible(value: Any) -> str:
-    # A client's path must not forge a second line or steer the terminal.
-    text = str(value)
-    return text if text.isprintable() else ascii(text)
-
-
-def extra_fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What the caller passed as `extra`."""
-    return {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
-
-
 def logging_config(log_format: str, level: str) -> dict[str, Any]:
-    """A configuration for `logging.config.dictConfig`."""
+    """Return a configuration for `logging.config.dictConfig`."""
     formatter = {"json": JsonFormatter, "text": TextFormatter}[log_format]
     return {
         "version": 1,
@@ -70,3 +58,13 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
         "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"}},
         "root": {"level": level.upper(), "handlers": ["stdout"]},
     }
+
+
+def _extra_fields(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
+
+
+def _printable(value: Any) -> str:
+    # A client's path must not forge a second line or control the terminal.
+    text = str(value)
+    return text if text.isprintable() else ascii(text)

@@ -1,4 +1,4 @@
-"""One closing log line a request, and the request id on every answer."""
+"""One log line a request, and the request id on every answer."""
 
 import logging
 import os
@@ -7,17 +7,17 @@ from collections.abc import Mapping
 
 from flask import Flask, Response, g, request
 
-from flask_app.request_id import HEADER, current_request_id
+from http_service.request_id import HEADER, current_request_id
 
-_log = logging.getLogger("flask_app.request")
+_log = logging.getLogger("http_service.request")
 
-# Asked every few seconds by every probe; a line for each would hide the rest.
+# Probes ask every few seconds; a line for each would hide the other requests.
 _PROBES = {"/health", "/ready", "/v2/health/live", "/v2/health/ready"}
 
-MAX_PATH = 200
+MAX_PATH_CHARACTERS = 200
 
-# Gunicorn closes a connection with more of a body unread, so it must not be promised to stay.
-_DRAINED_BYTES = 64 * 1024
+# Gunicorn closes a connection with a longer unread body, so the answer must not promise to keep it.
+_MAX_UNREAD_BYTES = 64 * 1024
 
 
 def init_app(app: Flask) -> None:
@@ -34,7 +34,7 @@ def _start() -> None:
 def _finish(response: Response) -> Response:
     response.headers[HEADER] = current_request_id()
     response.headers.setdefault("Cache-Control", "no-store")
-    if (request.content_length or 0) > _DRAINED_BYTES and response.status_code >= 400:
+    if (request.content_length or 0) > _MAX_UNREAD_BYTES and response.status_code >= 400:
         response.headers["Connection"] = "close"
     level = logging.DEBUG if request.path in _PROBES and response.status_code == 200 else logging.INFO
     if _log.isEnabledFor(level):
@@ -43,13 +43,13 @@ def _finish(response: Response) -> Response:
 
 
 def write(fields: Mapping[str, object]) -> None:
-    """The line of a request that was answered without Flask."""
+    """Log a request that was answered without Flask."""
     if _log.isEnabledFor(logging.INFO):
         _log.handle(_Record(logging.INFO, fields))
 
 
 class _Record(logging.LogRecord):
-    """Without looking up caller, thread and process: that costs more than a prediction."""
+    """A record without caller and thread: looking them up costs more than a prediction."""
 
     def __init__(self, level: int, fields: Mapping[str, object]) -> None:
         self.__dict__ |= {**_STANDARD, **fields}
@@ -65,7 +65,7 @@ _STANDARD = logging.makeLogRecord({"name": _log.name, "msg": "request"}).__dict_
 def _fields(response: Response) -> dict[str, object]:
     fields = {
         "method": request.method,
-        "path": request.path[:MAX_PATH],
+        "path": request.path[:MAX_PATH_CHARACTERS],
         "route": request.url_rule.rule if request.url_rule else None,
         "status": response.status_code,
         "duration_ms": round((time.perf_counter() - g.started) * 1000, 3),
