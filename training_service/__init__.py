@@ -1,1 +1,1 @@
-"""The training service: tables in, jobs one at a time, models activated and rolled back, for one who has the token."""
+"""Training over HTTP: upload a table, queue a training, activate a version or roll back; all with one admin token."""

@@ -10,7 +10,7 @@ from http_service.application import make_app
 from http_service.settings import SettingsError
 from training_service import admin_token, unavailable
 from training_service.admin_token import AdminToken
-from training_service.jobs.job_store import Jobs
+from training_service.jobs.job_store import JobStore
 from training_service.jobs.runner import Runner
 from training_service.resources import health, models, options, training
 from training_service.settings import TrainingServiceSettings
@@ -31,7 +31,7 @@ def create_app(settings: TrainingServiceSettings | None = None) -> Flask:
     try:
         # Only the owner may read uploaded tables.
         os.makedirs(settings.folder, mode=0o700, exist_ok=True)
-        jobs = Jobs(settings.folder / "jobs.sqlite")
+        jobs = JobStore(settings.folder / "jobs.sqlite")
     except Exception as error:
         raise SettingsError(f"TRAINING_DIR={settings.training_dir!r} cannot be used: {error}.") from error
     runner = Runner(settings, jobs, registry)

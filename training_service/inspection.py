@@ -13,21 +13,21 @@ from training_service.jobs.training_process import Event, TrainingProcess
 from training_service.settings import TrainingServiceSettings
 from training_service.uploads import parse_json
 
-# At the same time; each reads a whole table into memory.
-_MOST_INSPECTIONS = 2
-_slots = threading.BoundedSemaphore(_MOST_INSPECTIONS)
+# Each reads a whole table into memory.
+_MAX_INSPECTIONS = 2
+_slots = threading.BoundedSemaphore(_MAX_INSPECTIONS)
 
 
 def inspect(
     settings: TrainingServiceSettings, folder: Path, table: str, target: str | None, ignore: list[str]
 ) -> dict[str, Any]:
-    """What the training's command says with --check of a built-in table, or of the file of that path.
+    """Return what `model_training.train --check` reports about a built-in table or the file at that path.
 
     Raises:
-        Problem: 422 the table cannot be used, 503 too many at once.
+        Problem: 422 the table cannot be used, 503 too many checks are running.
     """
     if not _slots.acquire(blocking=False):
-        detail = "As many tables as are checked at once are under way; try again in a moment."
+        detail = f"The service is checking {_MAX_INSPECTIONS} tables already; try again later."
         raise Problem(503, detail, headers={"Retry-After": "3"})
     try:
         return _inspect(settings, folder, {"data": table, "target": target, "ignore": ignore})
@@ -50,16 +50,16 @@ def _inspect(settings: TrainingServiceSettings, folder: Path, configuration: dic
     for event in found:
         if event["event"] == "checked":
             return event
-    said = [str(event.get("text", "")) for event in found if event["event"] == "error"]
-    reason = said[0].replace(f"{folder}/", "") if said else process.why_it_failed(status)
-    raise Problem(422, process.no_memory if process.is_for_want_of_memory(reason) else sentence(reason), field="file")
+    errors = [str(event.get("text", "")) for event in found if event["event"] == "error"]
+    reason = errors[0].replace(f"{folder}/", "") if errors else process.failure_reason(status)
+    raise Problem(422, process.out_of_memory if process.is_out_of_memory(reason) else sentence(reason), field="file")
 
 
 def target_of(fields: object) -> str | None:
-    """The column that a request names as target; None if it names none.
+    """Return the target column that a request names, if any.
 
     Raises:
-        Problem: 422 it is no text.
+        Problem: 422 target is not text.
     """
     target = fields.get("target") if isinstance(fields, dict) else None
     if target is not None and not isinstance(target, str):
@@ -68,10 +68,10 @@ def target_of(fields: object) -> str | None:
 
 
 def ignore_of(fields: object) -> list[str]:
-    """The columns that a request leaves out; in a form they are JSON.
+    """Return the columns to ignore; in a form they are JSON.
 
     Raises:
-        Problem: 422 they are no list of names.
+        Problem: 422 ignore is not a list of names.
     """
     ignore = fields.get("ignore") if isinstance(fields, dict) else None
     if isinstance(ignore, str) and ignore:

@@ -1,4 +1,4 @@
-"""What Gunicorn's worker imports."""
+"""The application that Gunicorn's worker imports."""
 
 from training_service.application import create_app
 

@@ -1,1 +1,1 @@
-"""Training jobs: their queue, their process and its limits."""
+"""Training jobs: the queue, the process of a job and its limits."""

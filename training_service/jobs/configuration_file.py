@@ -1,4 +1,4 @@
-"""What a request asks for, checked, and as the TOML file that the training's command reads."""
+"""Check a request's configuration, and write it as the TOML file that `model_training.train` reads."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from model_training.estimators.parameters import check_parameters
 
 
 def check_configuration(given: object) -> dict[str, Any]:
-    """The whole configuration, with a default for whatever was not given, and without data.
+    """Return the configuration completed with defaults, without `data`.
 
     Raises:
-        Problem: 422 it is not one; the sentence names the field.
+        Problem: 422 it is invalid; the sentence names the field.
     """
     if not isinstance(given, dict):
         raise Problem(422, 'config must be an object, such as {"estimator": "xgboost"}.', field="config")
@@ -37,7 +37,7 @@ def check_configuration(given: object) -> dict[str, Any]:
 
 
 def write_configuration(path: Path, values: Mapping[str, Any]) -> None:
-    """Write the values as TOML; None is left out, and a mapping becomes a table.
+    """Write the values as TOML; skip None, and write a mapping as a table.
 
     Raises:
         OSError: the file cannot be written.
@@ -54,5 +54,5 @@ def _line(name: str, value: object) -> str:
 
 
 def _text(value: object) -> str:
-    # What JSON writes TOML reads, but for one character that JSON leaves as it is.
+    # A JSON string is a valid TOML string, except that TOML does not allow this character.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""Jobs and their log, in SQLite: what was asked for, how far it is, and how it ended."""
+"""Jobs and their logs in SQLite: configuration, progress and result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import msgspec
 
 State = Literal["queued", "running", "promoted", "rejected", "failed", "cancelled", "interrupted"]
 
-# Jobs that are remembered, and lines of one job's log; the oldest go.
+# Kept jobs, and kept lines of one job's log; the oldest are deleted.
 MAX_JOBS = 200
 MAX_LINES = 2000
 MAX_LINE_CHARACTERS = 2000
@@ -52,14 +52,14 @@ CREATE TABLE IF NOT EXISTS lines (
 
 
 class QueueFullError(Exception):
-    """As many jobs wait as may."""
+    """The queue has no room for another job."""
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A training that was asked for; times are ISO 8601 in UTC, share is the part that is done, from 0 to 1.
+    """A requested training; times are ISO 8601 in UTC, share is the progress from 0 to 1.
 
-    data names a built-in table, else file_name is the uploaded one's. log_lines counts all lines that the log ever
-    had, of which the last are kept.
+    data names a built-in table, or file_name an uploaded one. log_lines counts all lines of the log, of which the last
+    are kept.
     """
 
     id: str
@@ -80,30 +80,30 @@ class Job(msgspec.Struct, frozen=True):
     log_lines: int
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing more will happen to it."""
+    def has_ended(self) -> bool:
+        """Return whether the job has ended."""
         return self.state not in ("queued", "running")
 
 
 _COLUMNS = ", ".join(Job.__struct_fields__)
-# A list of cards would be megabytes.
+# Cards would make a list of megabytes.
 _COLUMNS_OF_LIST = _COLUMNS.replace(", card,", ", NULL AS card,")
 
 
 def new_id() -> str:
-    """A name for a job, of 16 hexadecimal digits."""
+    """Return a new job id, of 16 hexadecimal digits."""
     return secrets.token_hex(8)
 
 
-class Jobs:
-    """All jobs of one database; may be called from any thread.
+class JobStore:
+    """The jobs of one database; thread-safe.
 
-    Every method raises sqlite3.Error where the database cannot be used.
+    Every method raises sqlite3.Error if the database fails.
     """
 
     def __init__(self, path: Path) -> None:
-        self._use = threading.Lock()
-        # A second service that looks at the same time waits this long for the first.
+        self._lock = threading.Lock()
+        # A second service waits up to 10 s while the first one writes.
         self._database = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
         self._database.row_factory = sqlite3.Row
         self._database.execute("PRAGMA journal_mode = WAL")
@@ -112,12 +112,12 @@ class Jobs:
         self._database.executescript(_SCHEMA)
 
     def add(self, job: Job, queue_length: int) -> None:
-        """Put a new job at the end of the queue.
+        """Append a job to the queue.
 
         Raises:
-            QueueFullError: queue_length jobs wait already.
+            QueueFullError: queue_length jobs are waiting already.
         """
-        with self._changing() as database:
+        with self._transaction() as database:
             if self._waiting(database) >= queue_length:
                 raise QueueFullError
             database.execute(
@@ -131,25 +131,25 @@ class Jobs:
             )
 
     def waiting(self) -> int:
-        """How many jobs wait."""
-        with self._changing() as database:
+        """Return the number of waiting jobs."""
+        with self._transaction() as database:
             return self._waiting(database)
 
     def all(self) -> list[Job]:
-        """Every job without its card, the newest first."""
-        with self._changing() as database:
+        """Return every job without its card, newest first."""
+        with self._transaction() as database:
             rows = database.execute(f"SELECT {_COLUMNS_OF_LIST} FROM jobs ORDER BY number DESC")  # noqa: S608
             return [_job(row) for row in rows]
 
     def get(self, job_id: str) -> Job | None:
-        """One job; None if there is none of that name."""
-        with self._changing() as database:
+        """Return a job, or None if it does not exist."""
+        with self._transaction() as database:
             row = database.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone()  # noqa: S608
             return _job(row) if row else None
 
     def log(self, job_id: str, after: int, last: int) -> list[str]:
-        """The kept lines of the job's log with the numbers, counted from 1, above `after` up to `last`."""
-        with self._changing() as database:
+        """Return the kept lines of the job's log from number `after` + 1 to `last`, counted from 1."""
+        with self._transaction() as database:
             rows = database.execute(
                 "SELECT text FROM lines WHERE job = ? AND number > ? AND number <= ? ORDER BY number",
                 (job_id, after, last),
@@ -157,8 +157,8 @@ class Jobs:
             return [row["text"] for row in rows]
 
     def start_next(self) -> Job | None:
-        """Let the job that waits longest run; None if none waits."""
-        with self._changing() as database:
+        """Mark the first job of the queue as running and return it, or None if the queue is empty."""
+        with self._transaction() as database:
             row = database.execute(
                 "UPDATE jobs SET state = 'running', started_at = ? WHERE number ="
                 " (SELECT number FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1)"
@@ -167,9 +167,9 @@ class Jobs:
             ).fetchone()
         return self.get(row["id"]) if row else None
 
-    def tell(self, job_id: str, text: str) -> None:
-        """Add a line to the job's log."""
-        with self._changing() as database:
+    def append_log(self, job_id: str, text: str) -> None:
+        """Append a line to the job's log."""
+        with self._transaction() as database:
             row = database.execute(
                 "UPDATE jobs SET log_lines = log_lines + 1 WHERE id = ? RETURNING log_lines", (job_id,)
             ).fetchone()
@@ -179,9 +179,9 @@ class Jobs:
                 database.execute("INSERT INTO lines (job, number, text) VALUES (?,?,?)", (job_id, number, line))
                 database.execute("DELETE FROM lines WHERE job = ? AND number <= ?", (job_id, number - MAX_LINES))
 
-    def progress(self, job_id: str, stage: str, share: float, text: str) -> None:
-        """Keep how far the job is."""
-        with self._changing() as database:
+    def set_progress(self, job_id: str, stage: str, share: float, text: str) -> None:
+        """Record the job's progress."""
+        with self._transaction() as database:
             database.execute(
                 "UPDATE jobs SET stage = ?, share = ?, text = ? WHERE id = ?",
                 (stage, share, text[:MAX_LINE_CHARACTERS], job_id),
@@ -195,8 +195,8 @@ class Jobs:
         version: str | None = None,
         card: dict[str, Any] | None = None,
     ) -> None:
-        """Keep how a running job ended."""
-        with self._changing() as database:
+        """Record the end of a running job."""
+        with self._transaction() as database:
             database.execute(
                 "UPDATE jobs SET state = ?, finished_at = ?, reason = ?, version = ?, card = ?"
                 " WHERE id = ? AND state = 'running'",
@@ -204,18 +204,18 @@ class Jobs:
             )
 
     def cancel_waiting(self, job_id: str) -> bool:
-        """Take a job out of the queue; False if it does not wait (any more)."""
-        with self._changing() as database:
+        """Cancel a waiting job; return False if it does not wait."""
+        with self._transaction() as database:
             changed = database.execute(
-                "UPDATE jobs SET state = 'cancelled', finished_at = ?, reason = 'It was cancelled before it began.'"
+                "UPDATE jobs SET state = 'cancelled', finished_at = ?, reason = 'It was cancelled before it started.'"
                 " WHERE id = ? AND state = 'queued'",
                 (now(), job_id),
             )
             return changed.rowcount == 1
 
     def interrupt_running(self, reason: str) -> list[str]:
-        """Mark what was running when the service ended; returns the jobs' names."""
-        with self._changing() as database:
+        """Mark running jobs as interrupted; return their ids."""
+        with self._transaction() as database:
             rows = database.execute(
                 "UPDATE jobs SET state = 'interrupted', finished_at = ?, reason = ? WHERE state = 'running'"
                 " RETURNING id",
@@ -224,8 +224,8 @@ class Jobs:
             return [row["id"] for row in rows]
 
     def close(self) -> None:
-        """Use it no more."""
-        with self._use:
+        """Close the database."""
+        with self._lock:
             self._database.close()
 
     @staticmethod
@@ -233,9 +233,8 @@ class Jobs:
         return int(database.execute("SELECT count(*) FROM jobs WHERE state = 'queued'").fetchone()[0])
 
     @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        """The database for one thread, in one transaction."""
-        with self._use:
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
@@ -246,7 +245,7 @@ class Jobs:
 
 
 def now() -> str:
-    """This moment in UTC, as jobs have it."""
+    """Return the current time in UTC, in the format of a job's times."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -1,4 +1,4 @@
-"""The one thread that lets jobs run, one at a time, in the order in which they came."""
+"""The thread that runs queued jobs, one at a time, in order."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 from http_service.problems import sentence
 from model_artifact.training_record import TrainingRecord
 from model_training.registry.registry import Registry, RegistryError
 from training_service.jobs.configuration_file import write_configuration
-from training_service.jobs.job_store import Job, Jobs, State
+from training_service.jobs.job_store import Job, JobStore, State, now
 from training_service.jobs.training_process import Event, TrainingProcess
 from training_service.settings import TrainingServiceSettings
 
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _RESTARTED = "The service was stopped while it ran; start it again."
-_IN_DOUBT = " It was being registered: the list of models says whether it became champion."
+_WHILE_REGISTERING = " It was being registered; the list of models shows whether it became champion."
 
 _log = logging.getLogger(__name__)
 
 
 class Runner:
-    """Takes jobs off the queue until it is stopped; only the holder of the folder's lock does."""
+    """Runs the queue's jobs until it is stopped, while it holds the folder's lock."""
 
-    def __init__(self, settings: TrainingServiceSettings, jobs: Jobs, registry: Registry) -> None:
+    def __init__(self, settings: TrainingServiceSettings, jobs: JobStore, registry: Registry) -> None:
         self._settings = settings
         self._jobs = jobs
         self._registry = registry
@@ -42,16 +41,16 @@ class Runner:
         self._process: TrainingProcess | None = None
         self._cancelled = False
         self._reason_not_ready: str | None = "The service is starting."
-        # Before there are requests: what is there now and belongs to no job that waits, nobody needs any more.
+        # Listed before the first request: leftovers, unless they belong to a waiting job.
         folder = settings.folder / "jobs"
-        self._left_behind = list(folder.iterdir()) if folder.is_dir() else []
+        self._leftovers = list(folder.iterdir()) if folder.is_dir() else []
 
     def start(self) -> None:
-        """Begin, with what an earlier run of the service left."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Interrupt the running job and end; what waits is for the next run."""
+        """Interrupt the running job and stop; waiting jobs stay for the next start."""
         self._stopping.set()
         self._woken.set()
         self._kill()
@@ -59,17 +58,17 @@ class Runner:
             self._thread.join(timeout=5)
 
     def wake(self) -> None:
-        """Look at the queue now."""
+        """Check the queue now."""
         self._woken.set()
 
     def why_not_ready(self) -> str | None:
-        """Why no job can run, in one sentence; None if they can."""
+        """Return in one sentence why no job can run; None if jobs can run."""
         if not self._thread.is_alive():
             return "Jobs are not taken from the queue; restart the service."
         return self._reason_not_ready
 
     def cancel(self, job_id: str) -> bool:
-        """End the job if it is the one that runs; False if it is not."""
+        """Kill the job if it is running; return False if it is not."""
         with self._state:
             if self._current != job_id:
                 return False
@@ -78,11 +77,11 @@ class Runner:
         return True
 
     def folder(self, job_id: str) -> Path:
-        """Where the job's files lie while it is not over."""
+        """Return the folder of the job's files, which are kept until it ends."""
         return self._settings.folder / "jobs" / job_id
 
-    def forget_files(self, job_id: str) -> None:
-        """Remove them."""
+    def remove_files(self, job_id: str) -> None:
+        """Remove the job's files."""
         shutil.rmtree(self.folder(job_id), ignore_errors=True)
 
     def _run(self) -> None:
@@ -96,14 +95,14 @@ class Runner:
                 self._woken.clear()
                 job = self._take()
                 if job is None:
-                    self._woken.wait(_LOOK_SECONDS)
+                    self._woken.wait(_POLL_SECONDS)
                 else:
                     self._run_job(job)
         finally:
             os.close(lock)
 
     def _lock(self) -> int | None:
-        """The folder's lock, waited for: the worker before this one may still be ending. None when told to stop."""
+        """Wait for the folder's lock, since the previous worker may still be stopping. Return None when stopped."""
         descriptor = os.open(self._settings.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         while not self._stopping.is_set():
             try:
@@ -112,18 +111,18 @@ class Runner:
                 self._reason_not_ready = (
                     f"Another training service uses {self._settings.folder}; stop it, or set another TRAINING_DIR."
                 )
-                self._stopping.wait(_LOOK_SECONDS / 2)
+                self._stopping.wait(_POLL_SECONDS / 2)
             else:
                 return descriptor
         os.close(descriptor)
         return None
 
     def _recover(self) -> None:
-        """Mark what was running, and remove the files of jobs that are over, or that never came to be."""
+        """Mark running jobs as interrupted, and remove files that belong to no waiting job."""
         for job_id in self._jobs.interrupt_running(_RESTARTED):
             _log.warning("job interrupted", extra={"job": job_id})
-        waiting = {job.id for job in self._jobs.all() if not job.is_over}
-        for path in self._left_behind:
+        waiting = {job.id for job in self._jobs.all() if not job.has_ended}
+        for path in self._leftovers:
             if path.name not in waiting:
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -142,26 +141,26 @@ class Runner:
         _log.info("job started", extra={"job": job.id})
         state: State = "failed"
         try:
-            state = _Run(self._settings, self._jobs, self._registry, job, self.folder(job.id)).run(
-                self._begin, self._why
+            state = _JobRun(self._settings, self._jobs, self._registry, job, self.folder(job.id)).run(
+                self._begin, self._stopped_as
             )
-        # Whatever it was, the next job has to get its turn.
+        # The next job must run in any case.
         except Exception:
-            _log.exception("a job failed unforeseen", extra={"job": job.id})
+            _log.exception("a job failed unexpectedly", extra={"job": job.id})
             with suppress(Exception):
-                self._jobs.finish(job.id, "failed", "The service failed to run it; its log has the reason.")
+                self._jobs.finish(job.id, "failed", "The service failed to run it; the service's log has the reason.")
         finally:
             with self._state:
                 self._current = self._process = None
                 self._cancelled = False
-            self.forget_files(job.id)
+            self.remove_files(job.id)
         _log.info("job ended", extra={"job": job.id, "state": state})
 
     def _begin(self, process: TrainingProcess) -> None:
         with self._state:
             self._process = process
-        # It may have been cancelled while it was being started.
-        if self._why():
+        # It may have been cancelled while it started.
+        if self._stopped_as():
             self._kill()
 
     def _kill(self) -> None:
@@ -169,19 +168,19 @@ class Runner:
             if self._process:
                 self._process.kill()
 
-    def _why(self) -> State | None:
-        """What was done to the running job from here, if anything."""
+    def _stopped_as(self) -> State | None:
+        """Return the state of a job that this service stopped, else None."""
         with self._state:
             if self._cancelled:
                 return "cancelled"
         return "interrupted" if self._stopping.is_set() else None
 
 
-class _Run:
-    """One job, from its start to its end."""
+class _JobRun:
+    """One run of a job."""
 
     def __init__(
-        self, settings: TrainingServiceSettings, jobs: Jobs, registry: Registry, job: Job, folder: Path
+        self, settings: TrainingServiceSettings, jobs: JobStore, registry: Registry, job: Job, folder: Path
     ) -> None:
         self._settings = settings
         self._jobs = jobs
@@ -192,24 +191,24 @@ class _Run:
         self._error: str | None = None
         self._result: Event | None = None
 
-    def run(self, begin: Callable[[TrainingProcess], None], what_was_done: Callable[[], State | None]) -> State:
-        """Returns the state that it ended in, which the database has, too."""
+    def run(self, begin: Callable[[TrainingProcess], None], stopped_as: Callable[[], State | None]) -> State:
+        """Run the job; record and return its final state."""
         job = self._job
         process = TrainingProcess(self._arguments(), self._settings.job_seconds, self._settings.job_memory_mb)
         begin(process)
         status = process.run(self._on_event)
         if self._result:
             return self._finish_with_result(self._result)
-        done = what_was_done()
-        if done:
-            reason = "It was cancelled." if done == "cancelled" else _RESTARTED
-            self._jobs.finish(job.id, done, reason + (_IN_DOUBT if self._stage == "register" else ""))
-            return done
-        reason = self._error or process.why_it_failed(status)
-        if process.is_for_want_of_memory(reason):
-            reason = process.no_memory
+        state = stopped_as()
+        if state:
+            reason = "It was cancelled." if state == "cancelled" else _RESTARTED
+            self._jobs.finish(job.id, state, reason + (_WHILE_REGISTERING if self._stage == "register" else ""))
+            return state
+        reason = self._error or process.failure_reason(status)
+        if process.is_out_of_memory(reason):
+            reason = process.out_of_memory
         if self._stage == "register" and not self._error:
-            reason += _IN_DOUBT
+            reason += _WHILE_REGISTERING
         self._jobs.finish(job.id, "failed", reason)
         if not self._error:
             self._record_failure(reason)
@@ -226,19 +225,19 @@ class _Run:
         return [*arguments, "--force"] if job.force else arguments
 
     def _on_event(self, event: Event) -> None:
-        # Where the table lies for now is nobody's business.
+        # The service's folders are not the caller's business.
         text = str(event.get("text", "")).replace(f"{self._folder}/", "")
         if event["event"] == "progress":
             self._stage = str(event.get("stage", ""))
             share = event.get("share")
             share = min(1.0, max(0.0, float(share))) if isinstance(share, int | float) else 0.0
-            self._jobs.progress(self._job.id, self._stage, share, text)
-            self._jobs.tell(self._job.id, text)
+            self._jobs.set_progress(self._job.id, self._stage, share, text)
+            self._jobs.append_log(self._job.id, text)
         elif event["event"] == "warning":
-            self._jobs.tell(self._job.id, f"Warning: {text}")
+            self._jobs.append_log(self._job.id, f"Warning: {text}")
         elif event["event"] == "error":
             self._error = sentence(text)
-            self._jobs.tell(self._job.id, f"Error: {text}")
+            self._jobs.append_log(self._job.id, f"Error: {text}")
         elif event["event"] == "result":
             self._result = event
 
@@ -247,14 +246,13 @@ class _Run:
         card = event.get("card")
         card = card if isinstance(card, dict) else {}
         reasons = " ".join((card.get("gate") or {}).get("reasons", []))
-        self._jobs.progress(self._job.id, "register", 1.0, "done")
+        self._jobs.set_progress(self._job.id, "register", 1.0, "done")
         self._jobs.finish(self._job.id, state, reasons or None, event.get("version"), card)
         return state
 
     def _record_failure(self, reason: str) -> None:
-        """What the command itself does at each end that it lives to see."""
-        finished_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        """Record the failure, as the command does itself unless it is killed."""
         try:
-            self._registry.record(TrainingRecord(finished_at=finished_at, outcome="failed", reason=reason))
+            self._registry.record(TrainingRecord(finished_at=now(), outcome="failed", reason=reason))
         except RegistryError as error:
-            _log.error("the end of the training cannot be recorded", extra={"reason": str(error)})
+            _log.error("the training's outcome was not recorded", extra={"reason": str(error)})

@@ -1,4 +1,4 @@
-"""A training as a process of its own: its events, its limits, and its end with everything that it started."""
+"""A training in its own process: its events, its limits, and its end."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ import msgspec
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# A card is up to 16 MiB, and stands in one line.
-_LONGEST_LINE = 32 * 1024 * 1024
-_KEPT_LINES = 50
-# What the job has no need to know.
+# An event with a card, of up to 16 MiB, is one line.
+_MAX_LINE_BYTES = 32 * 1024 * 1024
+_MAX_KEPT_LINES = 50
+# The job does not get these.
 _SECRETS = ("ADMIN_TOKEN", "ADMIN_TOKEN_FILE")
-_SIGNS_OF_NO_MEMORY = (
+_OUT_OF_MEMORY = (
     "MemoryError",
     "bad_alloc",
     "Cannot allocate memory",
@@ -43,25 +43,25 @@ Event = dict[str, Any]
 
 
 class TrainingProcess:
-    """`python -m model_training.train ARGUMENT...` under limits; it ends with the service, however that ends."""
+    """Runs `python -m model_training.train ARGUMENT...` under limits; the process ends with the service."""
 
     def __init__(
         self, arguments: Sequence[str], seconds: float, memory_mb: int, *, memory_setting: str = "JOB_MEMORY_MB"
     ) -> None:
-        """memory_setting is the name of what memory_mb comes from.
+        """memory_setting names the variable of memory_mb in error messages.
 
         Raises:
-            OSError: it cannot be started.
+            OSError: the process cannot be started.
         """
         self.timed_out = False
         self._seconds = seconds
         self._memory_mb = memory_mb
         self._memory_setting = memory_setting
-        self._stderr: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._stderr: deque[str] = deque(maxlen=_MAX_KEPT_LINES)
         self._killing = threading.Lock()
         self._has_ended = False
-        # Its standard input is a pipe that nobody writes to: when this service is gone, however it went, the pipe
-        # ends, and so does the job (limited.py).
+        # Nobody writes to the pipe of its standard input: it closes when the service ends, even by SIGKILL, and then
+        # the job ends itself (limited.py).
         self._process = subprocess.Popen(
             [sys.executable, "-m", "training_service.jobs.limited", str(memory_mb), *arguments],
             cwd=ROOT,
@@ -69,12 +69,12 @@ class TrainingProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # A group of its own, that can be killed whole.
+            # Its own process group, which can be killed as a whole.
             start_new_session=True,
         )
 
     def run(self, on_event: Callable[[Event], None]) -> int:
-        """Hand on each event until the end; returns the exit status, below 0 that of a signal."""
+        """Pass on each event until the process ends; return its exit status, negative for a signal."""
         process = self._process
         timer = threading.Timer(self._seconds, self._time_out)
         timer.daemon = True
@@ -82,7 +82,7 @@ class TrainingProcess:
         errors = threading.Thread(target=self._read_errors, daemon=True)
         errors.start()
         try:
-            while line := _pipe(process.stdout).readline(_LONGEST_LINE):
+            while line := _pipe(process.stdout).readline(_MAX_LINE_BYTES):
                 event = _event(line)
                 if event is None:
                     self._keep(line)
@@ -100,50 +100,49 @@ class TrainingProcess:
         return process.returncode
 
     def kill(self) -> None:
-        """End it with all that it started; does nothing when it has ended."""
+        """Kill the process group; do nothing if it has ended."""
         with self._killing:
             if not self._has_ended:
                 with suppress(PermissionError, ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
 
-    def why_it_failed(self, status: int) -> str:
-        """One sentence for an end without a word."""
+    def failure_reason(self, status: int) -> str:
+        """Return one sentence for a failure without an error event."""
         if self.timed_out:
-            return f"It took longer than the {self._seconds:.0f} seconds that are allowed, and was stopped."
-        said = "\n".join(self._stderr)
-        if any(sign in said for sign in _SIGNS_OF_NO_MEMORY):
-            return self.no_memory
+            return f"It exceeded the time limit of {self._seconds:.0f} seconds and was stopped."
+        if self.is_out_of_memory("\n".join(self._stderr)):
+            return self.out_of_memory
         if status == -signal.SIGKILL:
             return (
-                "It was killed from outside, most likely because the machine ran out of memory;"
-                " send a smaller table, or give the service more."
+                "It was killed, most likely because the machine ran out of memory;"
+                " send a smaller table, or give the service more memory."
             )
-        # What libraries do that were given no memory and do not expect it.
+        # Libraries crash like this when an allocation fails.
         if -status in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS):
-            return f"It crashed, most likely for want of memory. {self.no_memory}"
-        return f"It ended unexpectedly with status {status}; the service's log has what it said."
+            return f"It crashed, most likely because it ran out of memory. {self.out_of_memory}"
+        return f"It ended unexpectedly with status {status}; the service's log has its output."
 
     @property
-    def no_memory(self) -> str:
-        """The sentence for want of memory."""
+    def out_of_memory(self) -> str:
+        """Return the sentence for an exceeded memory limit."""
         return (
-            f"It needed more memory than the {self._memory_mb} MB that it may use"
-            f" ({self._memory_setting}); raise that, or send a smaller table."
+            f"It exceeded the memory limit of {self._memory_mb} MB ({self._memory_setting});"
+            " raise the limit, or send a smaller table."
         )
 
-    def is_for_want_of_memory(self, text: str) -> bool:
-        """Whether a message is that of a failed allocation."""
-        return any(sign in text for sign in _SIGNS_OF_NO_MEMORY)
+    def is_out_of_memory(self, text: str) -> bool:
+        """Return whether a message reports a failed allocation."""
+        return any(sign in text for sign in _OUT_OF_MEMORY)
 
     def _time_out(self) -> None:
         self.timed_out = True
         self.kill()
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        # Without taking its status: until then its id cannot be another's, and can be killed.
+        # WNOWAIT: until its status is read, its id cannot belong to another process and is safe to kill.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with self._killing:
-            # What it started and left behind. (macOS does not let anybody kill a group of the dead.)
+            # Its children. (On macOS, killing a group of dead processes raises PermissionError.)
             with suppress(PermissionError, ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -156,13 +155,13 @@ class TrainingProcess:
     def _keep(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").rstrip()[:2000]
         self._stderr.append(text)
-        _log.info("job said", extra={"line": text})
+        _log.info("job output", extra={"line": text})
 
 
 def _environment() -> dict[str, str]:
-    """Without what the job has no need to know, and with its memory for data.
+    """Return this process's environment without secrets.
 
-    Linear algebra and the allocator else take some for each core, which on a machine with many is more than the limit.
+    OpenBLAS and malloc reserve memory for each core, which on a large machine would exceed the limit.
     """
     kept = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     return {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", **kept}

@@ -1,1 +1,1 @@
-"""One file for each noun of the service's addresses."""
+"""The service's endpoints."""

@@ -1,4 +1,4 @@
-"""`GET /health`: the process answers. `GET /ready`: it takes jobs."""
+"""`GET /health` (liveness) and `GET /ready` (readiness)."""
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
@@ -8,17 +8,17 @@ from training_service.jobs.runner import Runner
 
 
 def blueprint(runner: Runner) -> Blueprint:
-    """The two probes, which need no token."""
+    """Return the two probes, which need no token."""
     probes = Blueprint("health", __name__)
 
     @probes.get("/health")
     def health() -> ResponseReturnValue:
-        """200 as long as the process answers."""
+        """Answer 200 while the process runs."""
         return {"status": "ok"}
 
     @probes.get("/ready")
     def ready() -> ResponseReturnValue:
-        """200 when jobs are taken from the queue, else 503 with the reason."""
+        """Answer 200 while the runner takes jobs from the queue, else 503 with the reason."""
         reason = runner.why_not_ready()
         if reason:
             raise Problem(503, reason, headers={"Retry-After": "1"})

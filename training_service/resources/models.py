@@ -1,4 +1,4 @@
-"""`/models` and `/rollback`: what was trained, and which of it serves."""
+"""`/models` and `/rollback`: the trained versions and the champion."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _log = logging.getLogger(__name__)
 
 
 def blueprint(registry: Registry) -> Blueprint:
-    """The routes."""
+    """Return the endpoints."""
     models = Blueprint("models", __name__)
 
     @models.get("/models")
     def all_models() -> ResponseReturnValue:
-        """The champion's name, every version's figures, the newest first, and how the last training ended."""
+        """List the champion, every version with its metrics, newest first, and the outcome of the last training."""
         return {
             "champion": registry.champion_version(),
             "models": [_summary(card) for card in registry.cards()],
@@ -34,33 +34,36 @@ def blueprint(registry: Registry) -> Blueprint:
 
     @models.post("/models/<version>/activate")
     def activate(version: str) -> ResponseReturnValue:
-        """Make a version champion; one that the gate rejected only with force."""
+        """Make a version champion; a version that the gate rejected needs force."""
         force = read_fields(request).get("force", False)
         if not isinstance(force, bool):
             raise Problem(422, "force must be true or false.", field="force")
         with _switching:
             card = next((card for card in registry.cards() if card.model_version == version), None)
             if card is None:
-                raise Problem(404, "There is no version of that name; GET /models lists all.")
+                raise Problem(404, "There is no such version; GET /models lists all.")
             if card.gate and not card.gate.passed and not force:
                 reasons = " ".join(map(sentence, card.gate.reasons))
-                raise Problem(409, f"The gate rejected it, and only force lets it through. {reasons}".strip())
+                raise Problem(409, f"The gate rejected this version; only force activates it. {reasons}".strip())
             try:
                 registry.promote(version)
             except VersionRefused as error:
                 raise Problem(409, sentence(str(error))) from None
             if card.gate and not card.gate.passed:
-                _log.warning("rejected version forced", extra={"model_version": version, "reasons": card.gate.reasons})
+                _log.warning(
+                    "rejected version activated by force",
+                    extra={"model_version": version, "reasons": card.gate.reasons},
+                )
         return {"champion": version}
 
     @models.post("/rollback")
     def roll_back() -> ResponseReturnValue:
-        """Make the champion before this one champion again."""
+        """Make the previous champion champion again."""
         with _switching:
             try:
                 return {"champion": registry.roll_back()}
             except RegistryError as error:
-                # Where the registry is away, this says so; else there is nothing to go back to, or it is refused.
+                # Raises 503 if the registry does not answer; else there is no previous champion, or it is invalid.
                 registry.champion_version()
                 raise Problem(409, sentence(str(error))) from None
 

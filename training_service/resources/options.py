@@ -1,4 +1,4 @@
-"""`GET /options`: what a training can be asked for."""
+"""`GET /options`: the choices for a training."""
 
 import msgspec
 from flask import Blueprint
@@ -11,12 +11,12 @@ from training_service.settings import TrainingServiceSettings
 
 
 def blueprint(settings: TrainingServiceSettings) -> Blueprint:
-    """The options."""
+    """Return the endpoint."""
     options = Blueprint("options", __name__)
 
     @options.get("/options")
     def everything() -> ResponseReturnValue:
-        """Built-in tables, estimators with their parameters, the defaults, and the service's limits."""
+        """List built-in tables, estimators with their parameters, defaults, and the service's limits."""
         return {
             "tables": sorted(DATASETS),
             "estimators": msgspec.to_builtins(PARAMETERS),

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from training_service.jobs import job_store
-from training_service.jobs.job_store import Job, Jobs, QueueFullError, new_id, now
+from training_service.jobs.job_store import Job, JobStore, QueueFullError, new_id, now
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> Iterator[Jobs]:
-    opened = Jobs(tmp_path / "jobs.sqlite")
+def jobs(tmp_path: Path) -> Iterator[JobStore]:
+    opened = JobStore(tmp_path / "jobs.sqlite")
     yield opened
     opened.close()
 
@@ -38,25 +38,25 @@ def waiting() -> Job:
     )
 
 
-def test_a_job_comes_back_as_it_was(jobs: Jobs, tmp_path: Path) -> None:
+def test_a_job_comes_back_as_it_was(jobs: JobStore, tmp_path: Path) -> None:
     job = waiting()
     jobs.add(job, queue_length=1)
     assert jobs.get(job.id) == job
     jobs.start_next()
     jobs.finish(job.id, "promoted", None, "v1", {"model_version": "v1"})
-    again = Jobs(tmp_path / "jobs.sqlite")
+    again = JobStore(tmp_path / "jobs.sqlite")
     found = again.get(job.id)
     assert found is not None and (found.state, found.version, found.card) == ("promoted", "v1", {"model_version": "v1"})
     again.close()
 
 
-def test_a_log_keeps_its_last_lines_under_their_numbers(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_keeps_its_last_lines_under_their_numbers(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_store, "MAX_LINES", 5)
     monkeypatch.setattr(job_store, "MAX_LINE_CHARACTERS", 10)
     job = waiting()
     jobs.add(job, queue_length=1)
     for number in range(1, 13):
-        jobs.tell(job.id, f"line {number} is long")
+        jobs.append_log(job.id, f"line {number} is long")
     found = jobs.get(job.id)
     assert found is not None and found.log_lines == 12
     assert jobs.log(job.id, 0, 12) == [f"line {number} is long"[:10] for number in range(8, 13)]
@@ -64,12 +64,12 @@ def test_a_log_keeps_its_last_lines_under_their_numbers(jobs: Jobs, monkeypatch:
     assert jobs.log(job.id, 12, 12) == []
 
 
-def test_old_jobs_go_with_their_logs_and_those_that_wait_stay(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_jobs_go_with_their_logs_and_those_that_wait_stay(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_store, "MAX_JOBS", 3)
     made = [waiting() for _ in range(8)]
     for job in made:
         jobs.add(job, queue_length=8)
-        jobs.tell(job.id, "a line")
+        jobs.append_log(job.id, "a line")
     assert [job.id for job in jobs.all()] == [job.id for job in reversed(made)]
     for job in made[1:]:
         assert jobs.cancel_waiting(job.id)
@@ -79,7 +79,7 @@ def test_old_jobs_go_with_their_logs_and_those_that_wait_stay(jobs: Jobs, monkey
     assert jobs.log(made[1].id, 0, 9) == [] and jobs.log(made[0].id, 0, 9) == ["a line"]
 
 
-def test_many_at_once_never_make_the_queue_longer_than_it_may_be(jobs: Jobs) -> None:
+def test_many_at_once_never_make_the_queue_longer_than_it_may_be(jobs: JobStore) -> None:
     refused = []
 
     def ask() -> None:
@@ -98,7 +98,7 @@ def test_many_at_once_never_make_the_queue_longer_than_it_may_be(jobs: Jobs) -> 
     assert len({job.id for job in started if job}) == 5 and started[5] is None
 
 
-def test_a_job_that_is_over_stays_as_it_ended(jobs: Jobs) -> None:
+def test_a_job_that_is_over_stays_as_it_ended(jobs: JobStore) -> None:
     job = waiting()
     jobs.add(job, queue_length=1)
     assert jobs.cancel_waiting(job.id) and not jobs.cancel_waiting(job.id)

@@ -1,4 +1,4 @@
-"""Jobs: run by the training's own command, one at a time, within limits, and told about while they run."""
+"""Jobs run as `model_training.train`, one at a time, within limits, and report their progress."""
 
 import os
 import signal
@@ -62,7 +62,7 @@ def test_one_runs_and_two_wait_and_the_next_is_sent_away(service: Service) -> No
     full = service.ask("POST", "/train", json=QUICK)
     assert full.status_code == 429
     assert int(full.headers["Retry-After"]) > 0
-    assert full.json()["detail"].startswith("2 jobs wait already")
+    assert full.json()["detail"].startswith("The queue is full: 2 jobs are waiting")
     # Refused before it is received.
     assert service.ask("POST", "/train", files={"file": ("t.csv", CSV)}).status_code == 429
     assert [service.job(name)["state"] for name in waiting] == ["queued", "queued"]
@@ -74,7 +74,7 @@ def test_one_runs_and_two_wait_and_the_next_is_sent_away(service: Service) -> No
     assert cancelled["state"] == "cancelled" and cancelled["reason"] == "It was cancelled."
     again = service.ask("POST", f"/jobs/{running}/cancel")
     assert again.status_code == 409
-    assert again.json()["detail"] == "The job is over: it is cancelled."
+    assert again.json()["detail"] == "The job has ended: it is cancelled."
     # The one that was left gets its turn.
     last = service.end_of(waiting[1])
     assert last["state"] in ("promoted", "rejected"), last
@@ -91,7 +91,7 @@ def test_a_job_that_is_killed_half_way_leaves_the_champion_as_it_was(service: Se
     os.kill(process, signal.SIGKILL)
     job = service.end_of(name)
     assert job["state"] == "failed"
-    assert job["reason"].startswith("It was killed from outside")
+    assert job["reason"].startswith("It was killed, most likely")
     assert (service.store.current(), service.store.versions()) == (champion, versions)
     # Whoever watches the model's freshness is told.
     record = read_record(service.store.root)
@@ -103,16 +103,16 @@ def test_a_job_has_its_time_and_its_memory_and_no_more(make_service: Callable[..
     champion = service.store.current()
     job = service.end_of(service.train(ENDLESS))
     assert job["state"] == "failed"
-    assert job["reason"] == "It took longer than the 8 seconds that are allowed, and was stopped."
+    assert job["reason"] == "It exceeded the time limit of 8 seconds and was stopped."
     assert service.job_processes() == []
     service.stop()
     # Enough for Python, too little for what training needs.
     service.start(job_seconds=600, job_memory_mb=100, inspect_memory_mb=90)
     job = service.end_of(service.train(ENDLESS))
     assert job["state"] == "failed"
-    assert "t needed more memory than the 100 MB that it may use (JOB_MEMORY_MB)" in job["reason"], job
+    assert "t exceeded the memory limit of 100 MB (JOB_MEMORY_MB)" in job["reason"], job
     looked = service.ask("POST", "/inspect", json={"data": "digits"})
-    assert looked.status_code == 422 and "90 MB that it may use (INSPECT_MEMORY_MB)" in looked.json()["detail"]
+    assert looked.status_code == 422 and "memory limit of 90 MB (INSPECT_MEMORY_MB)" in looked.json()["detail"]
     assert service.store.current() == champion
     service.stop()
 

@@ -39,7 +39,7 @@ def test_what_the_gate_rejected_needs_force(service: Service, versions: tuple[st
     for body in (None, {}, {"force": False}):
         refused = service.ask("POST", f"/models/{rejected}/activate", json=body)
         assert refused.status_code == 409
-        assert refused.json()["detail"].startswith("The gate rejected it, and only force lets it through. ")
+        assert refused.json()["detail"].startswith("The gate rejected this version; only force activates it. ")
         assert service.store.current() == champion
     assert service.ask("POST", f"/models/{rejected}/activate", json={"force": "true"}).status_code == 422
     assert service.ask("POST", f"/models/{rejected}/activate", json={"force": True}).json() == {"champion": rejected}
