@@ -1,4 +1,4 @@
-"""The whole document."""
+"""The OpenAPI document."""
 
 import json
 import threading
@@ -16,13 +16,13 @@ _DESCRIPTION = """\
 Predictions of the model `{name}`, version `{version}`, trained {trained}. Its features: {features}. Its classes: \
 {classes}.
 
-Every error is `application/problem+json` with one sentence that says what is wrong. `X-Request-ID` is taken from the \
-request or made, comes back in header and body, and stands in the logs.
+Every error is `application/problem+json` with one sentence. `X-Request-ID` is taken from the request or generated; \
+header, body and logs contain it.
 """
 
 
 class DocumentMaker:
-    """Makes the document once for each version that serves; safe in several threads."""
+    """Makes the document once for each served version; thread-safe."""
 
     def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
@@ -30,7 +30,7 @@ class DocumentMaker:
         self._made: tuple[ServedModel, bytes] | None = None
 
     def document(self, served: ServedModel) -> bytes:
-        """OpenAPI 3.1 as JSON for the model that serves."""
+        """Return the OpenAPI 3.1 document of the served model as JSON."""
         made = self._made
         if made is None or made[0] is not served:
             with self._lock:
@@ -41,7 +41,7 @@ class DocumentMaker:
 
 
 def make_document(served: ServedModel, settings: ApiSettings) -> dict[str, Any]:
-    """OpenAPI 3.1 as plain values."""
+    """Return the OpenAPI 3.1 document as a dict."""
     card = served.artifact.card
     examples = Examples(served)
     paths = operations.make_paths(examples, settings) | protocol.make_paths(examples)
@@ -50,7 +50,7 @@ def make_document(served: ServedModel, settings: ApiSettings) -> dict[str, Any]:
         "headers": make_headers(),
     }
     if KeyRing(settings).enabled:
-        security.close(paths)
+        security.require_keys(paths)
         components["securitySchemes"] = security.SCHEMES
     components["responses"] = make_problems(_statuses(paths))
     return {
@@ -76,7 +76,7 @@ def make_document(served: ServedModel, settings: ApiSettings) -> dict[str, Any]:
 
 
 def _statuses(paths: dict[str, Any]) -> set[int]:
-    """Every status that some operation names."""
+    """Return the statuses of all operations."""
     return {
         int(status)
         for path in paths.values()

@@ -1,4 +1,4 @@
-"""`POST /explain`: the class of one row, and why; `?explain=true` asks `/predict` for the same."""
+"""`POST /explain`: predict one row with contributions; `/predict?explain=true` does the same."""
 
 import json
 
@@ -13,12 +13,12 @@ from http_service.request_id import current_request_id
 
 
 def blueprint(holder: ModelHolder) -> Blueprint:
-    """Explanation."""
+    """Return the endpoint."""
     explain = Blueprint("explain", __name__)
 
     @explain.post("/explain")
     def explain_json() -> ResponseReturnValue:
-        """One row, in either form of `/predict`."""
+        """Explain one row, in either form of `/predict`."""
         served = holder.require()
         answer = explain_row(served, read_json(request))
         answer["request_id"] = current_request_id()
@@ -27,11 +27,11 @@ def blueprint(holder: ModelHolder) -> Blueprint:
     return explain
 
 
-def asks_for_reasons(request: Request) -> bool:
-    """The query's `explain`.
+def wants_explanation(request: Request) -> bool:
+    """Return the query's `explain`, false by default.
 
     Raises:
-        InvalidFields: it is neither true nor false, or stands there twice.
+        InvalidFields: it is neither true nor false, or appears more than once.
     """
     given = request.args.getlist("explain")
     if given not in ([], ["true"], ["false"]):
@@ -39,11 +39,11 @@ def asks_for_reasons(request: Request) -> bool:
     return given == ["true"]
 
 
-def refuse_reasons(request: Request) -> None:
-    """Reasons are for one row: they cost ten times its prediction, and nobody reads them for many.
+def reject_explanation(request: Request) -> None:
+    """Reject `explain` for many rows: it takes ten times as long as the prediction.
 
     Raises:
-        InvalidFields: the query asks for them, or `explain` is not what it may be.
+        InvalidFields: `explain` is true or invalid.
     """
-    if asks_for_reasons(request):
+    if wants_explanation(request):
         raise InvalidFields([{"field": "explain", "message": "goes with one row only; send many rows without it"}])
