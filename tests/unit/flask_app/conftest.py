@@ -75,7 +75,9 @@ def _every_answer_is_as_documented() -> Iterator[None]:
 
     def ask_and_check(client: FlaskClient, *arguments: Any, **options: Any) -> Any:
         response = ask(client, *arguments, **options)
-        check(client.application, response)
+        # Other packages' applications have no document.
+        if "model_holder" in client.application.extensions:
+            check(client.application, response)
         return response
 
     with pytest.MonkeyPatch.context() as patch:
