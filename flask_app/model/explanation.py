@@ -1,4 +1,4 @@
-"""From checked values to the answer of `/explain`, without a word of HTTP."""
+"""Compute the answer of `/explain`, independent of HTTP."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from flask_app.model.served_model import ServedModel
 
 
 def explain_row(served: ServedModel, row: Any) -> dict[str, Any]:
-    """The answer of `predict_row` with what each feature adds to each class's margin, and the base values.
+    """Return the answer of `predict_row` with each feature's contribution to each class's margin, and base values.
 
     Raises:
-        InvalidFields: the row does not fit the model's features.
+        InvalidFields: the row does not match the model's features.
     """
     return predict_row(served, row) | explanation_of(served, served.row_schema.read(row))
 
 
 def explanation_of(served: ServedModel, values: list[float]) -> dict[str, Any]:
-    """The members `contributions` and `base_values` for checked values, in the card's order."""
+    """Return `contributions` and `base_values` for valid values in the card's order."""
     contributions, base_values = served.artifact.model.explain(np.array([values], dtype=np.float32))
     card = served.artifact.card
     names = [feature.name for feature in card.features]

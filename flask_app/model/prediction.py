@@ -1,4 +1,4 @@
-"""From checked values to the answer of `/predict`, without a word of HTTP."""
+"""Compute the answer of `/predict`, independent of HTTP."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,19 +9,21 @@ from numpy.typing import NDArray
 from flask_app import metrics
 from flask_app.model import shadow
 from flask_app.model.served_model import ServedModel
+from flask_app.rows.instances import warnings_of
+from flask_app.rows.matrix import encode_numbers
 
 
 def predict_row(served: ServedModel, row: Any) -> dict[str, Any]:
-    """Class and probabilities of one row, in either form, with warnings for values outside the training range.
+    """Return class and probabilities of one row, in either form, with warnings for values outside the training range.
 
     Raises:
-        InvalidFields: the row does not fit the model's features.
+        InvalidFields: the row does not match the model's features.
     """
     return predict_values(served, served.row_schema.read(row))
 
 
 def predict_values(served: ServedModel, values: Sequence[float]) -> dict[str, Any]:
-    """As `predict_row`, of checked values in the card's order."""
+    """Return the answer of `predict_row` for valid values in the card's order."""
     probabilities = served.artifact.model.predict_one(values)
     prediction = probabilities.index(max(probabilities))
     card = served.artifact.card
@@ -39,8 +41,28 @@ def predict_values(served: ServedModel, values: Sequence[float]) -> dict[str, An
     return answer
 
 
+def predict_rows(served: ServedModel, matrix: NDArray[np.float64]) -> dict[str, Any]:
+    """Return classes and probabilities of valid rows, shape (n, features), in order, with warnings."""
+    probabilities = predict_matrix(served, matrix.astype(np.float32))
+    predictions = probabilities.argmax(axis=1)
+    features, classes = served.artifact.card.features, served.artifact.card.classes
+    answer: dict[str, Any] = {
+        "predictions": predictions.tolist(),
+        "class_names": np.array(classes, dtype=object)[predictions].tolist(),
+        "probabilities": encode_numbers(probabilities),
+        "model_version": served.version,
+    }
+    low = np.array([feature.minimum for feature in features])
+    high = np.array([feature.maximum for feature in features])
+    outside = np.argwhere((matrix < low) | (matrix > high))
+    if len(outside):
+        answer["warnings"] = warnings_of(served.row_schema, matrix, outside[:, 0])
+        answer["warning_count"] = len(outside)
+    return answer
+
+
 def predict_matrix(served: ServedModel, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities, shape (n, classes), of checked rows, shape (n, features): all but single rows go through here."""
+    """Return the probabilities, shape (n, classes), of valid rows, shape (n, features), and count the rows."""
     probabilities = served.artifact.model.predict_proba(rows)
     metrics.count_rows(served.artifact.card, probabilities)
     shadow.compare(served, rows, probabilities)

@@ -8,10 +8,10 @@ from flask.typing import ResponseReturnValue
 
 from flask_app.answers import encode
 from flask_app.model.explanation import explain_row
-from flask_app.model.prediction import predict_row
+from flask_app.model.prediction import predict_row, predict_rows
 from flask_app.model.served_model import ModelHolder, ServedModel
 from flask_app.resources.explain import reject_explanation, wants_explanation
-from flask_app.rows.instances import holds_instances, predict_instances, predict_rows
+from flask_app.rows.instances import has_instances, read_instances
 from flask_app.rows.json_body import parse_json, read_json_bytes
 from flask_app.settings import ApiSettings
 from flask_app.tables import media_type, upload
@@ -39,9 +39,9 @@ def blueprint(holder: ModelHolder, settings: ApiSettings) -> Blueprint:
         if rows is not None:
             reject_explanation(request)
             answer = predict_rows(served, rows)
-        elif holds_instances(served, body := parse_json(raw)):
+        elif has_instances(served.row_schema, body := parse_json(raw)):
             reject_explanation(request)
-            answer = predict_instances(served, body, settings.max_rows)
+            answer = predict_rows(served, read_instances(served.row_schema, body, settings.max_rows))
         else:
             answer = explain_row(served, body) if explained else predict_row(served, body)
         answer["request_id"] = current_request_id()

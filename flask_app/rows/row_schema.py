@@ -1,4 +1,4 @@
-"""Check rows against a model's features; made from the model card, so it serves any model."""
+"""Validate a row against the features of a model card."""
 
 import math
 from collections.abc import Sequence
@@ -7,19 +7,19 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
-from flask_app.rows.matrix import LARGEST
+from flask_app.rows.matrix import MAX_FLOAT32
 from http_service.problems import FieldError, InvalidFields
 from model_artifact.card import Feature
 
 _KINDS = {bool: "a boolean", str: "a string", type(None): "null", list: "an array", dict: "an object"}
-_MAX_NAME = 100
+_MAX_SHOWN = 100
 
 
 class RowSchema:
-    """The features that a row must have, by name in any order or as an array in the card's order."""
+    """Reads a row, by name in any order or as an array in the card's order."""
 
-    def __init__(self, features: list[Feature]) -> None:
-        self._features = tuple(features)
+    def __init__(self, features: Sequence[Feature]) -> None:
+        self.features = tuple(features)
         self._names = tuple(feature.name for feature in features)
         self._known = frozenset(self._names)
         self._whole = tuple(index for index, feature in enumerate(features) if feature.dtype == "integer")
@@ -32,30 +32,30 @@ class RowSchema:
             self._by_position = msgspec.json.Decoder(row_by_position(len(features)))
 
     def read(self, row: Any) -> list[float]:
-        """The row's values in the card's order.
+        """Return the row's values in the card's order.
 
         Raises:
-            InvalidFields: it names every field that is missing, unknown or not a finite number.
+            InvalidFields: fields are missing, unknown or not finite numbers; it names each.
         """
         if not isinstance(row, dict):
             raise InvalidFields([{"field": "body", "message": f"must be a JSON object, not {_kind(row)}"}])
         if "features" in row and "features" not in self._known:
             return self._check(self._positional(row), [])
         errors: list[FieldError] = [
-            {"field": name[:_MAX_NAME], "message": "is not a feature of this model"}
+            {"field": name[:_MAX_SHOWN], "message": "is not a feature of this model"}
             for name in row
             if name not in self._known
         ]
         return self._check({name: row[name] for name in self._names if name in row}, errors)
 
     def decode(self, body: bytes) -> tuple[float, ...] | None:
-        """The values of a row in JSON, in the card's order; None where `read` has to look closer, as at every fault.
+        """Return the values of a row in JSON, in the card's order; None if `read` must decide, as for any error.
 
         Ten times faster than parsing and `read`.
         """
         positional = self._by_position is not None and b'"features"' in body
         decoder, names = (self._by_position, 1) if positional else (self._by_name, len(self._names))
-        # A name that stands twice is a fault, of which the decoder would take the last.
+        # The decoder accepts a duplicate name; the number of quotes reveals it.
         if decoder is None or body.count(b'"') != 2 * names:
             return None
         try:
@@ -64,20 +64,20 @@ class RowSchema:
             return None
         values: tuple[float, ...] = decoded.features if positional else astuple(decoded)
         for value in values:
-            # The largest number itself may have been written as one just above it.
-            if not -LARGEST < value < LARGEST:
+            # A number just above the limit may round to it.
+            if not -MAX_FLOAT32 < value < MAX_FLOAT32:
                 return None
         for index in self._whole:
             if not values[index].is_integer():
                 return None
-        # -0 is the integer 0, and -0.0 is not, which a warning would show; the decoder does not tell them apart.
+        # -0 is the integer 0 and -0.0 is a float, which a warning shows; the decoder does not distinguish them.
         if 0.0 in values and any(value == 0 and math.copysign(1, value) < 0 for value in values):
             return None
         return values
 
     def json_schema(self) -> dict[str, Any]:
-        """What `read` takes, as a JSON schema; the training range is told, not set: a value outside is answered."""
-        values = {feature.name: _value_schema(feature) for feature in self._features}
+        """Return the JSON schema of a row; the training range is only described, since other values get a warning."""
+        values = {feature.name: _value_schema(feature) for feature in self.features}
         forms: list[dict[str, Any]] = [
             {
                 "title": "Row by name",
@@ -110,7 +110,7 @@ class RowSchema:
         return {"title": "Row", "description": "One row, in either form.", "oneOf": forms}
 
     def warnings(self, values: Sequence[float]) -> list[FieldError]:
-        """The values that lie outside the range of training: answered, but the model has never seen the like."""
+        """Return a warning for each value outside the training range."""
         for value, (low, high) in zip(values, self._ranges, strict=True):
             if not low <= value <= high:
                 return self._all_warnings(values)
@@ -124,13 +124,13 @@ class RowSchema:
                 + f" {feature.minimum:g} to {feature.maximum:g}"
                 + (f" {feature.unit}" if feature.unit else ""),
             }
-            for feature, value in zip(self._features, values, strict=True)
+            for feature, value in zip(self.features, values, strict=True)
             if not feature.minimum <= value <= feature.maximum
         ]
 
     def _positional(self, row: dict[str, Any]) -> dict[str, Any]:
         errors: list[FieldError] = [
-            {"field": name[:_MAX_NAME], "message": "is unknown beside features"} for name in row if name != "features"
+            {"field": name[:_MAX_SHOWN], "message": "is unknown beside features"} for name in row if name != "features"
         ]
         values = row["features"]
         if not isinstance(values, list):
@@ -146,12 +146,12 @@ class RowSchema:
 
     def _check(self, given: dict[str, Any], errors: list[FieldError]) -> list[float]:
         values = []
-        for feature in self._features:
+        for feature in self.features:
             if feature.name not in given:
                 errors.append({"field": feature.name, "message": "is missing"})
                 continue
             value = given[feature.name]
-            fault = _fault(value, feature)
+            fault = _value_error(value, feature)
             if fault:
                 errors.append({"field": feature.name, "message": fault})
             else:
@@ -162,7 +162,7 @@ class RowSchema:
 
 
 def row_by_name(names: Sequence[str]) -> type[msgspec.Struct] | None:
-    """What msgspec decodes a row by name to: a number for each name, in this order; None if it cannot have a name."""
+    """Return the struct of a row by name, with a float for each name; None if msgspec does not support a name."""
     fields = {f"value_{index}": name for index, name in enumerate(names)}
     try:
         return msgspec.defstruct(
@@ -174,7 +174,7 @@ def row_by_name(names: Sequence[str]) -> type[msgspec.Struct] | None:
 
 
 def row_by_position(number: int) -> type[msgspec.Struct]:
-    """What msgspec decodes a row by position to: `features`, a tuple of as many numbers."""
+    """Return the struct of a row by position: `features`, a tuple of this number of floats."""
     values: Any = tuple[(float,) * number]  # type: ignore[misc]
     return msgspec.defstruct("Row", [("features", values)], forbid_unknown_fields=True, gc=False)
 
@@ -185,18 +185,18 @@ def _value_schema(feature: Feature) -> dict[str, Any]:
         "title": feature.name,
         "description": f"Trained on {feature.minimum:g} to {feature.maximum:g}{unit}; other values get a warning.",
         "type": "integer" if feature.dtype == "integer" else "number",
-        "minimum": -LARGEST,
-        "maximum": LARGEST,
+        "minimum": -MAX_FLOAT32,
+        "maximum": MAX_FLOAT32,
     }
 
 
-def _fault(value: Any, feature: Feature) -> str | None:
-    # Not isinstance: a boolean is an int to Python.
+def _value_error(value: Any, feature: Feature) -> str | None:
+    # Not isinstance: in Python a boolean is an int.
     if type(value) is not float and type(value) is not int:
         return f"must be a number, not {_kind(value)}"
     if value != value or value in (math.inf, -math.inf):
         return "must be a finite number"
-    if not -LARGEST <= value <= LARGEST:
+    if not -MAX_FLOAT32 <= value <= MAX_FLOAT32:
         return "must be a number that fits 32-bit floating point"
     if feature.dtype == "integer" and value != int(value):
         return "must be a whole number"
@@ -204,7 +204,7 @@ def _fault(value: Any, feature: Feature) -> str | None:
 
 
 def _shown(value: float) -> str:
-    """Six digits where they say all, else as many as it takes: 7.9 cannot lie outside of 4.3 to 7.9."""
+    """Return six digits, or all of them: 7.9000001 must not be shown as 7.9, outside 4.3 to 7.9."""
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
 

@@ -1,7 +1,7 @@
-"""Many rows of JSON at once, from bytes to a matrix, where nothing about them is doubtful."""
+"""Decode many valid rows of JSON from bytes to a matrix."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -11,43 +11,43 @@ import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from flask_app.rows.matrix import LARGEST, all_good
+from flask_app.rows.matrix import MAX_FLOAT32, are_valid
 from flask_app.rows.row_schema import row_by_name, row_by_position
 from model_artifact.card import Feature
 
 MEMBER = "instances"
 
-# What a decoder raises at a body that it does not take.
+# What a decoder raises for an invalid body.
 DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class RowsDecoder:
-    """Decodes `{"instances": [row, ...]}` with clean rows, all in the same form; it judges nothing else.
+    """Decodes `{"instances": [row, ...]}` with valid rows in one form.
 
-    Whoever asks goes the long way with what is left to him, so that each fault is found and worded in one place.
+    Any other body gives None and takes the slow path, so that one place reports each error.
     """
 
-    def __init__(self, features: list[Feature]) -> None:
+    def __init__(self, features: Sequence[Feature]) -> None:
         names = [feature.name for feature in features]
         self._features = features
-        # A feature of that name would be a row's.
+        # With a feature of this name, the body is one row.
         named = row_by_name(names)
         self._by_name = _rows(named) if named and MEMBER not in names else None
         self._by_position = _rows(row_by_position(len(names))) if not {MEMBER, "features"} & set(names) else None
 
     def decode(self, body: bytes, max_rows: int) -> NDArray[np.float64] | None:
-        """The rows, shape (n, features), all of them good numbers; None for anything but 1 to max_rows of them."""
+        """Return 1 to max_rows rows of valid numbers, shape (n, features); None for any other body."""
         found = self._decode_by_name(body) or self._decode_by_position(body)
         if found is None:
             return None
         values, names = found
         count = len(values) // len(self._features)
-        # A name that stands twice is a fault, and the decoder took the last of them: count the quotes of all names.
+        # The decoder accepts a duplicate name; the number of quotes reveals it.
         if not 0 < count <= max_rows or body.count(b'"') != 2 + 2 * names * count:
             return None
         matrix = doubles(values).reshape(count, len(self._features))
-        # The largest number itself may have been written as one just above it.
-        if not all_good(self._features, matrix) or max(-matrix.min(), matrix.max()) == LARGEST:
+        # A number just above the limit may round to it.
+        if not are_valid(self._features, matrix) or max(-matrix.min(), matrix.max()) == MAX_FLOAT32:
             return None
         return matrix
 
@@ -71,7 +71,7 @@ class RowsDecoder:
 
 
 def doubles(values: Iterable[float]) -> NDArray[np.float64]:
-    """Floats as an array, three times as fast as NumPy makes one."""
+    """Return floats as an array, three times as fast as NumPy."""
     values = values if isinstance(values, tuple | list) else tuple(values)
     return np.frombuffer(struct.pack(f"={len(values)}d", *values))
 

@@ -112,11 +112,11 @@ def test_a_value_that_is_no_usable_number_is_422_with_its_name(
         (b'{"a":1,"\\u0061":2}', "a"),
     ],
 )
-def test_a_name_that_stands_twice_is_refused(client: FlaskClient, body: bytes, field: str) -> None:
+def test_a_duplicate_name_is_rejected(client: FlaskClient, body: bytes, field: str) -> None:
     """Two programs that read one body must not read different numbers from it."""
     answer = _post(client, body)
     assert answer.status_code == 422
-    assert answer.json["errors"] == [{"field": field, "message": "stands twice in one object"}]
+    assert answer.json["errors"] == [{"field": field, "message": "appears more than once in one object"}]
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "text/html", "application/x-www-form-urlencoded", "json", None])
