@@ -1,6 +1,5 @@
 """Many rows in one JSON body: `{"instances": [row, row, ...]}`."""
 
-from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flask_app.rows.matrix import are_valid
+from flask_app.rows.matrix import all_good
 from flask_app.rows.row_schema import RowSchema
 from flask_app.rows.rows_decoder import MEMBER
 from http_service.problems import MAX_ERRORS, FieldError, InvalidFields, Problem
@@ -49,7 +48,7 @@ def warnings_of(schema: RowSchema, matrix: NDArray[np.float64], rows: NDArray[np
     return list(warnings)[:MAX_ERRORS]
 
 
-def _read_clean(features: Sequence[Feature], rows: list[Any]) -> NDArray[np.float64] | None:
+def _read_clean(features: list[Feature], rows: list[Any]) -> NDArray[np.float64] | None:
     """Return the rows if all are objects of valid numbers, else None; reading by columns is faster."""
     if set(map(type, rows)) != {dict} or set(map(len, rows)) != {len(features)}:
         return None
@@ -64,7 +63,7 @@ def _read_clean(features: Sequence[Feature], rows: list[Any]) -> NDArray[np.floa
         matrix = np.array(columns, dtype=np.float64).T
     except OverflowError:
         return None
-    return np.ascontiguousarray(matrix) if are_valid(features, matrix) else None
+    return np.ascontiguousarray(matrix) if all_good(features, matrix) else None
 
 
 def _read_each(schema: RowSchema, rows: list[Any]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
-from flask_app.rows.matrix import MAX_FLOAT32
+from flask_app.rows.matrix import LARGEST
 from http_service.problems import FieldError, InvalidFields
 from model_artifact.card import Feature
 
@@ -18,8 +18,8 @@ _MAX_SHOWN = 100
 class RowSchema:
     """Reads a row, by name in any order or as an array in the card's order."""
 
-    def __init__(self, features: Sequence[Feature]) -> None:
-        self.features = tuple(features)
+    def __init__(self, features: list[Feature]) -> None:
+        self.features = features
         self._names = tuple(feature.name for feature in features)
         self._known = frozenset(self._names)
         self._whole = tuple(index for index, feature in enumerate(features) if feature.dtype == "integer")
@@ -64,8 +64,8 @@ class RowSchema:
             return None
         values: tuple[float, ...] = decoded.features if positional else astuple(decoded)
         for value in values:
-            # A number just above the limit may round to it.
-            if not -MAX_FLOAT32 < value < MAX_FLOAT32:
+            # The largest number itself may have been written as one just above it.
+            if not -LARGEST < value < LARGEST:
                 return None
         for index in self._whole:
             if not values[index].is_integer():
@@ -151,7 +151,7 @@ class RowSchema:
                 errors.append({"field": feature.name, "message": "is missing"})
                 continue
             value = given[feature.name]
-            fault = _value_error(value, feature)
+            fault = _fault(value, feature)
             if fault:
                 errors.append({"field": feature.name, "message": fault})
             else:
@@ -185,18 +185,18 @@ def _value_schema(feature: Feature) -> dict[str, Any]:
         "title": feature.name,
         "description": f"Trained on {feature.minimum:g} to {feature.maximum:g}{unit}; other values get a warning.",
         "type": "integer" if feature.dtype == "integer" else "number",
-        "minimum": -MAX_FLOAT32,
-        "maximum": MAX_FLOAT32,
+        "minimum": -LARGEST,
+        "maximum": LARGEST,
     }
 
 
-def _value_error(value: Any, feature: Feature) -> str | None:
-    # Not isinstance: in Python a boolean is an int.
+def _fault(value: Any, feature: Feature) -> str | None:
+    # Not isinstance: a boolean is an int to Python.
     if type(value) is not float and type(value) is not int:
         return f"must be a number, not {_kind(value)}"
     if value != value or value in (math.inf, -math.inf):
         return "must be a finite number"
-    if not -MAX_FLOAT32 <= value <= MAX_FLOAT32:
+    if not -LARGEST <= value <= LARGEST:
         return "must be a number that fits 32-bit floating point"
     if feature.dtype == "integer" and value != int(value):
         return "must be a whole number"

@@ -1,7 +1,7 @@
 """Decode many valid rows of JSON from bytes to a matrix."""
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from flask_app.rows.matrix import MAX_FLOAT32, are_valid
+from flask_app.rows.matrix import LARGEST, all_good
 from flask_app.rows.row_schema import row_by_name, row_by_position
 from model_artifact.card import Feature
 
@@ -27,7 +27,7 @@ class RowsDecoder:
     Any other body gives None and takes the slow path, so that one place reports each error.
     """
 
-    def __init__(self, features: Sequence[Feature]) -> None:
+    def __init__(self, features: list[Feature]) -> None:
         names = [feature.name for feature in features]
         self._features = features
         # With a feature of this name, the body is one row.
@@ -46,8 +46,8 @@ class RowsDecoder:
         if not 0 < count <= max_rows or body.count(b'"') != 2 + 2 * names * count:
             return None
         matrix = doubles(values).reshape(count, len(self._features))
-        # A number just above the limit may round to it.
-        if not are_valid(self._features, matrix) or max(-matrix.min(), matrix.max()) == MAX_FLOAT32:
+        # The largest number itself may have been written as one just above it.
+        if not all_good(self._features, matrix) or max(-matrix.min(), matrix.max()) == LARGEST:
             return None
         return matrix
 
