@@ -1,7 +1,7 @@
-"""Follow MLflow's alias `champion`: what it points to is brought into the store, proved, and made current there.
+"""Follow MLflow's alias `champion`: fetch its version into the store, verify it, and make it current.
 
-The store is the cache, and the only thing that the rest of the API knows: a registry that is away, slow or wrong
-changes nothing of what is served. Of all processes that share a store, one at a time asks the registry.
+The store is a cache, and the other modules know only the store: a registry that is unreachable, slow or wrong does not
+change the served model. Of all processes that share a store, one at a time polls the registry.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from model_training.registry.registry import RegistryError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-# Seconds until a version that was refused, or did not arrive, is fetched again.
+# Seconds until a version is fetched again that was rejected or could not be fetched.
 RETRY_SECONDS = 30.0
 
 _LOCK = "registry.lock"
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class RegistryFollower:
-    """One thread of a process; `look` is all that it does, over and over."""
+    """Polls the registry in a thread."""
 
     def __init__(
         self,
@@ -47,29 +47,29 @@ class RegistryFollower:
         self._poll_seconds = poll_seconds
         self._public_keys = public_keys
         self._lock: int | None = None
-        # The alias's version that was tried last, its name in the store once it is proved, and when to try it again.
+        # The alias's version that was tried last, its name in the store once verified, and when to try it again.
         self._number: str | None = None
         self._version: str | None = None
         self._retry_at = 0.0
-        self._said: tuple[str, str] | None = None
+        self._logged: tuple[str, str] | None = None
 
     def watch(self) -> None:
-        """Look in a thread of this process for as long as it lives."""
-        threading.Thread(target=self._poll, name="registry-watch", daemon=True).start()
+        """Poll in a thread until this process ends."""
+        threading.Thread(target=self._run, name="registry-watch", daemon=True).start()
 
-    def look(self) -> None:
-        """Ask the registry, and bring the store to what it says; never raises for what may be wrong with either."""
+    def poll(self) -> None:
+        """Read the registry and update the store; log errors of either."""
         try:
             model = self._model.read()
             self._follow(model)
             self._copy_record(model)
         except RegistryError as error:
             metrics.registry_up(self._model.name, False)
-            self._say(logging.ERROR, "registry not followed", str(error))
+            self._log_change(logging.ERROR, "registry not followed", str(error))
         except ArtifactError as error:
             metrics.registry_up(self._model.name, True)
             metrics.registry_champion_refused(self._model.name, True)
-            self._say(logging.ERROR, "registry's champion refused", str(error))
+            self._log_change(logging.ERROR, "registry's champion rejected", str(error))
         except OSError as error:
             self._not_written(error)
 
@@ -87,22 +87,22 @@ class RegistryFollower:
         metrics.registry_up(self._model.name, True)
         metrics.registry_champion_refused(self._model.name, False)
         if self._version is not None and self._version != self._store.current_or_none():
-            # A training that shares the store moves first the alias and then the pointer, and may have done so since.
+            # A training that shares the store moves the alias and then the pointer, and may have moved both meanwhile.
             if self._model.read().alias(CHAMPION) != number:
                 return
             self._store.activate(self._version)
-        self._say(logging.INFO, "registry followed", self._version or "there is no champion yet")
+        self._log_change(logging.INFO, "registry followed", self._version or "there is no champion yet")
 
     def _copy_record(self, model: RegisteredModel) -> None:
-        """Keep how the last training ended where the metrics look for it."""
+        """Copy the record of the last training into the store, where the metrics read it."""
         record = model.last_training()
         if record is not None and record != read_record(self._store.root):
             write_record(self._store.root, record)
 
-    def _say(self, level: int, message: str, detail: str) -> None:
-        """Log what is new."""
-        if self._said != (message, detail):
-            self._said = (message, detail)
+    def _log_change(self, level: int, message: str, detail: str) -> None:
+        """Log unless it repeats the last line."""
+        if self._logged != (message, detail):
+            self._logged = (message, detail)
             _log.log(
                 level,
                 message,
@@ -116,20 +116,22 @@ class RegistryFollower:
 
     def _not_written(self, error: OSError) -> None:
         metrics.registry_up(self._model.name, False)
-        self._say(logging.ERROR, "model store not written", f"{error.filename or self._store.root}: {error.strerror}")
+        self._log_change(
+            logging.ERROR, "model store not written", f"{error.filename or self._store.root}: {error.strerror}"
+        )
 
-    def _poll(self) -> None:
+    def _run(self) -> None:
         while True:
             try:
-                if self._leads():
-                    self.look()
-            # The thread must outlive whatever happens, or no later version would ever be followed.
+                if self._is_leader():
+                    self.poll()
+            # The thread must survive, or no later version would be served.
             except Exception:
-                _log.exception("the look at the registry failed")
+                _log.exception("the poll of the registry failed")
             time.sleep(self._poll_seconds)
 
-    def _leads(self) -> bool:
-        """Whether this process is the one that asks; it stays that until it ends."""
+    def _is_leader(self) -> bool:
+        """Return whether this process holds the lock, which it then keeps until it ends."""
         if self._lock is not None:
             return True
         try:

@@ -1,4 +1,4 @@
-"""The model that answers now, exchanged whole when the store points to another version."""
+"""The loaded model, replaced atomically when the store points to another version."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from model_artifact.training_record import TrainingRecord, read_record
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-# Gunicorn kills a worker that is not up after 30 s, over and over: on a slow disk it starts without a model instead.
-FIRST_LOOK_SECONDS = 10.0
+# Gunicorn kills a worker that does not boot within 30 s: on a slow disk it starts without a model instead.
+FIRST_POLL_SECONDS = 10.0
 
-# A refused version whose files did not change is tried again then: a network volume fails for a moment, and its times
-# may be too coarse to tell that a file was mended.
+# A rejected version is tried again even if its files did not change: a network volume may fail temporarily, and its
+# time stamps may be too coarse to show a repaired file.
 RETRY_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
@@ -45,20 +45,20 @@ class ServedModel:
 
     @property
     def version(self) -> str:
-        """The version's name, as answers and logs give it."""
+        """Return the version's name."""
         return self.artifact.card.model_version
 
     @property
     def signature(self) -> Literal["verified", "not checked"]:
-        """Whether a public key was configured when the model was loaded, and so its signature verified."""
+        """Return whether the signature was verified, which needs a configured public key."""
         return "verified" if self.artifact.signature_verified else "not checked"
 
 
 class ModelHolder:
-    """Keeps the store's current version loaded; what it cannot load never replaces what serves.
+    """Keeps the store's current version loaded; an invalid version never replaces the loaded one.
 
-    One thread calls `refresh`; any number may read `served`, which is one reference, set in one step: a request that
-    took it keeps one model to its end.
+    One thread calls `refresh`; any thread may read `served`, a single reference: a request that read it uses one model
+    to its end.
     """
 
     def __init__(
@@ -69,38 +69,38 @@ class ModelHolder:
         *,
         serves: bool = True,
     ) -> None:
-        """public_keys: with any, only what one of their owners signed is loaded; serves: metrics tell of its loads."""
+        """public_keys: if any, a model must be signed with one of them; serves: count its loads in the metrics."""
         self._store = store
         self._poll_seconds = poll_seconds
         self._public_keys = public_keys
         self._serves = serves
         self._seen: object = None
         self._retry_at = math.inf
-        self._first_look = threading.Event()
+        self._first_poll = threading.Event()
         self._stop = threading.Event()
         self.served: ServedModel | None = None
-        self.refusal: str | None = None
+        self.rejection: str | None = None
         self.last_training: TrainingRecord | None = None
 
     def require(self) -> ServedModel:
-        """The model, for the request under way.
+        """Return the model for this request.
 
         Raises:
-            Problem: 503 with the reason why there is none.
+            Problem: 503 with the reason if no model is loaded.
         """
         served = self.served
         if served is None:
-            detail = f"No model is loaded: {self.refusal or 'the first one is being read.'}"
+            detail = f"No model is loaded: {self.rejection or 'the first one is loading.'}"
             raise Problem(503, detail, headers={"Retry-After": str(max(1, round(self._poll_seconds)))})
         g.model_version = served.version
         return served
 
     def refresh(self) -> None:
-        """Load the current version unless it was tried already; never raises for a bad store or artifact.
+        """Load the current version unless it was tried already; never raise for an invalid store or artifact.
 
-        The state is taken before the files are read: what changes in between is seen at the next look.
+        The state is taken before the files are read, so that the next poll sees a change in between.
         """
-        # Here rather than at a scrape, which must not wait for a volume that hangs.
+        # Here, since a scrape must not wait for a volume that hangs.
         self.last_training = read_record(self._store.root)
         try:
             version = self._store.current()
@@ -110,7 +110,7 @@ class ModelHolder:
             version, state = None, str(error)
         if state == self._seen and time.monotonic() < self._retry_at:
             return
-        news = state != self._seen
+        is_new = state != self._seen
         self._seen = state
         self._retry_at = math.inf
         try:
@@ -122,11 +122,11 @@ class ModelHolder:
         except Exception as error:
             if version is not None:
                 self._retry_at = time.monotonic() + RETRY_SECONDS
-            self._refuse(error, news)
+            self._reject(error, is_new)
             return
         previous = self.served
         self.served = served
-        self.refusal = None
+        self.rejection = None
         if self._serves:
             metrics.model_loaded(artifact.card, previous.artifact.card if previous else None)
         _log.info(
@@ -141,51 +141,53 @@ class ModelHolder:
         )
 
     def watch(self) -> None:
-        """Refresh in a thread of this process until `stop`; returns after the first time, or FIRST_LOOK_SECONDS."""
+        """Refresh in a thread until `stop`; return after the first refresh, or FIRST_POLL_SECONDS."""
         threading.Thread(target=self._poll, name="model-watch", daemon=True).start()
-        self._first_look.wait(FIRST_LOOK_SECONDS)
+        self._first_poll.wait(FIRST_POLL_SECONDS)
 
     def stop(self) -> None:
-        """End the thread of `watch`."""
+        """Stop the thread of `watch`."""
         self._stop.set()
 
     def _poll(self) -> None:
         while not self._stop.is_set():
             try:
                 self.refresh()
-            # The thread must outlive whatever happens, or no later version would ever be served.
+            # The thread must survive, or no later version would be served.
             except Exception:
-                _log.exception("the look at the model store failed")
-            self._first_look.set()
+                _log.exception("the poll of the model store failed")
+            self._first_poll.set()
             self._stop.wait(min(self._poll_seconds, threading.TIMEOUT_MAX))
 
-    def _refuse(self, error: Exception, news: bool) -> None:
-        """Say once why a version is not served; without news it is a further try of the same files."""
-        foreseen = isinstance(error, ArtifactError)
-        reason = str(error) if foreseen else f"the model cannot be opened ({type(error).__name__}); the log says more."
+    def _reject(self, error: Exception, is_new: bool) -> None:
+        """Log once why a version is not served; is_new is False for another attempt with the same files."""
+        is_known = isinstance(error, ArtifactError)
+        reason = (
+            str(error) if is_known else f"the model cannot be opened ({type(error).__name__}); the log has the trace."
+        )
         if self._serves:
             metrics.model_refused()
-        if news or reason != self.refusal:
+        if is_new or reason != self.rejection:
             served = self.served
             _log.error(
-                "model refused",
+                "model rejected",
                 extra={"reason": reason, "still_serving": served.version if served else None},
-                exc_info=None if foreseen else error,
+                exc_info=None if is_known else error,
             )
-        self.refusal = reason
+        self.rejection = reason
 
 
 def _fingerprint(folder: Path) -> tuple[object, ...]:
-    """Changes when a file is replaced, written or given other rights, so that a mended artifact is tried again.
+    """Return a value that changes when a file is replaced, written or gets other permissions.
 
-    The inode's number is not part of it: some network volumes give another one at each look.
+    It excludes the inode number, which some network volumes change at each poll.
     """
-    marks: list[object] = []
+    states: list[object] = []
     for name in (CARD_FILE, SIGNATURE_FILE, MODEL_FILE):
         try:
             status = (folder / name).stat()
         except OSError as error:
-            marks.append(error.errno)
+            states.append(error.errno)
         else:
-            marks.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
-    return tuple(marks)
+            states.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    return tuple(states)

@@ -1,7 +1,7 @@
-"""A challenger's comparison to the champion: it gets copies of the champion's requests, and nobody gets its answers.
+"""Compare a challenger with the champion: it gets copies of the champion's requests, and its answers are discarded.
 
-Nginx sends the copies (SHADOW_UPSTREAM in nginx/render.sh). The challenger asks the champion's model for the same rows,
-so that neither waits for the other's answer, and counts how often both say the same class.
+Nginx sends the copies (SHADOW_UPSTREAM in nginx/render.sh). The challenger loads the champion's model as well, predicts
+the same rows with both, and counts how often they agree.
 """
 
 import logging
@@ -18,12 +18,12 @@ from model_artifact.store import ArtifactStore
 _log = logging.getLogger(__name__)
 
 _champion: ModelHolder | None = None
-# The pair of versions that was last found to have nothing in common.
-_told: tuple[str, str] | None = None
+# The last pair of versions with different features that was logged.
+_logged: tuple[str, str] | None = None
 
 
 def init(settings: ApiSettings) -> None:
-    """Load the champion's model and follow its store, if SHADOW_OF names one."""
+    """Load and watch the champion's model, if SHADOW_OF names its store."""
     global _champion
     if _champion is not None:
         _champion.stop()
@@ -35,22 +35,22 @@ def init(settings: ApiSettings) -> None:
 
 
 def compare(challenger: ServedModel, rows: NDArray[np.float32], probabilities: NDArray[np.float32]) -> None:
-    """Count the rows on which challenger and champion agree and those on which they differ; nothing without a champion.
+    """Count the rows on which challenger and champion agree and differ; do nothing without a champion.
 
-    rows has shape (n, features); probabilities, the challenger's answer to them, (n, classes).
+    rows has shape (n, features); probabilities are the challenger's, shape (n, classes).
     """
     champion = _comparable(challenger)
     if champion is None:
         return
     mine, theirs = challenger.artifact.card, champion.artifact.card
     own = np.array(mine.classes)[probabilities.argmax(axis=1)]
-    # Not through predict_matrix, which counts rows that somebody is answered.
+    # Not predict_matrix, which counts the rows as predicted.
     other = np.array(theirs.classes)[champion.artifact.model.predict_proba(rows).argmax(axis=1)]
     metrics.count_shadow_rows(int((own == other).sum()), len(rows))
 
 
 def compare_row(challenger: ServedModel, values: Sequence[float], prediction: int) -> None:
-    """As `compare`, of one row and the index of the class that the challenger gave it."""
+    """Count one row, as `compare` does; prediction is the index of the challenger's class."""
     champion = _comparable(challenger)
     if champion is None:
         return
@@ -60,22 +60,22 @@ def compare_row(challenger: ServedModel, values: Sequence[float], prediction: in
 
 
 def _comparable(challenger: ServedModel) -> ServedModel | None:
-    """The champion's model, if there is one that reads the same rows."""
+    """Return the champion's model, if it has the same features."""
     champion = _champion.served if _champion is not None else None
     if champion is None:
         return None
     mine, theirs = challenger.artifact.card.features, champion.artifact.card.features
     if [feature.name for feature in mine] != [feature.name for feature in theirs]:
-        _tell(challenger.version, champion.version)
+        _log_difference(challenger.version, champion.version)
         return None
     return champion
 
 
-def _tell(challenger: str, champion: str) -> None:
-    global _told
-    if _told != (challenger, champion):
-        _told = challenger, champion
+def _log_difference(challenger: str, champion: str) -> None:
+    global _logged
+    if _logged != (challenger, champion):
+        _logged = challenger, champion
         _log.error(
-            "shadow comparison is not possible: the champion has other features",
+            "shadow comparison is not possible: the champion has different features",
             extra={"model_version": challenger, "champion_version": champion},
         )

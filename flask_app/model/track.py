@@ -1,4 +1,4 @@
-"""Which of several models answered: the header X-Model-Track."""
+"""The header X-Model-Track: which of several models answered."""
 
 from flask import Flask, Response
 
@@ -6,7 +6,7 @@ HEADER = "X-Model-Track"
 
 
 def init_app(app: Flask, track: str) -> None:
-    """Name the track on every answer of Flask's, and to whoever answers without Flask."""
+    """Add the header to every answer of Flask; the fast path reads the track from the application."""
 
     app.extensions["model_track"] = track
 

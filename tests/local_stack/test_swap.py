@@ -166,7 +166,7 @@ def test_switches_under_load_fail_nothing_and_mix_nothing(store: ArtifactStore, 
                 serving = store.current()
                 before = load.answers.copy()
                 store.activate(bad)
-                log.wait_for("model refused", serving)
+                log.wait_for("model rejected", serving)
                 time.sleep(0.5)
                 store.activate(serving)
                 log.wait_for("model loaded", serving)

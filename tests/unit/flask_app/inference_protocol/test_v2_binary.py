@@ -135,9 +135,9 @@ def test_a_signalling_nan_is_refused_without_a_warning(client: FlaskClient, data
 @pytest.mark.parametrize(
     ("size", "raw", "status", "sentence"),
     [
-        (48, b"\0" * 47, 400, "The inputs announce 48 bytes of binary data, but 47 follow the JSON"),
-        (48, b"", 400, "The inputs announce 48 bytes of binary data, but 0 follow the JSON"),
-        (48, b"\0" * 49, 400, "49 bytes follow the JSON, but the inputs announce 48 of binary data."),
+        (48, b"\0" * 47, 400, "The inputs declare 48 bytes of binary data, but 47 follow the JSON"),
+        (48, b"", 400, "The inputs declare 48 bytes of binary data, but 0 follow the JSON"),
+        (48, b"\0" * 49, 400, "49 bytes follow the JSON, but the inputs declare 48 of binary data."),
         (47, b"\0" * 47, 422, "inputs[0].parameters.binary_data_size must be 48, the bytes of its shape and datatype."),
         (49, b"\0" * 49, 422, "inputs[0].parameters.binary_data_size must be 48"),
         (0, b"", 422, "inputs[0].parameters.binary_data_size must be 48"),
@@ -160,7 +160,7 @@ def test_two_tensors_cannot_share_their_bytes(client: FlaskClient) -> None:
     column = ROWS[:, 0].copy()
     answer = _post(client, {"inputs": [_tensor(column, name=name) for name in NAMES]}, column.tobytes() * 3)
     assert answer.status_code == 400
-    assert "announce 48 bytes of binary data, but 36 follow the JSON" in answer.json["error"]
+    assert "declare 48 bytes of binary data, but 36 follow the JSON" in answer.json["error"]
 
 
 def test_data_and_bytes_together_are_refused(client: FlaskClient) -> None:

@@ -102,7 +102,7 @@ def test_a_promotion_during_a_look_is_not_taken_back(
     promote(version)
     model = MlflowModel.from_environ(mlflow_environ)
     follower = RegistryFollower(model, store, POLL_SECONDS)
-    follower.look()
+    follower.poll()
     asked = model.read
     waiting = [other_version]
 
@@ -113,9 +113,9 @@ def test_a_promotion_during_a_look_is_not_taken_back(
         return answer
 
     monkeypatch.setattr(model, "read", read)
-    follower.look()
+    follower.poll()
     assert waiting == [] and store.current() == other_version
-    follower.look()
+    follower.poll()
     assert store.current() == other_version
 
 
@@ -186,8 +186,8 @@ def test_a_file_that_was_changed_in_the_registry_is_refused_and_the_champion_ser
         tamper(mlflow_stack, mlflow_environ, CHALLENGER)
         registry.promote(other_version)
         eventually(lambda: metric(server, "flask_api_registry_champion_refused") == 1)
-        eventually(lambda: details(server, "registry's champion refused"))
-        [reason] = details(server, "registry's champion refused")
+        eventually(lambda: details(server, "registry's champion rejected"))
+        [reason] = details(server, "registry's champion rejected")
         assert "iris_model.pkl does not have the SHA-256 of its card" in reason
         assert server.ask("POST", "/predict", setosa)[1]["model_version"] == version
         assert server.ask("GET", "/ready")[0] == 200
@@ -207,14 +207,14 @@ def test_a_version_that_was_mended_is_taken_up_later(
 ) -> None:
     promote(version)
     mend = tamper(mlflow_stack, mlflow_environ)
-    follower.look()
+    follower.poll()
     mend()
     # Not fetched again at each look: it may be large.
-    follower.look()
+    follower.poll()
     assert cache.current_or_none() is None
     monkeypatch.setattr(registry_follower, "RETRY_SECONDS", 0.0)
     follower._retry_at = 0.0
-    follower.look()
+    follower.poll()
     assert cache.current_or_none() == version
 
 
@@ -232,13 +232,13 @@ def test_with_a_public_key_an_unsigned_champion_is_refused(
     keys = read_public_keys(str(public))
     follower = RegistryFollower(MlflowModel.from_environ(mlflow_environ), cache, POLL_SECONDS, keys)
     promote(version)
-    follower.look()
-    [line] = log.lines("registry's champion refused")
+    follower.poll()
+    [line] = log.lines("registry's champion rejected")
     assert "this version is not signed" in line["detail"]
     assert cache.versions() == []
     store.sign(other_version, read_private_key(private))
     promote(other_version)
-    follower.look()
+    follower.poll()
     assert cache.current() == other_version
 
 
@@ -247,9 +247,9 @@ def test_who_moves_the_stores_pointer_by_hand_is_overruled(
 ) -> None:
     for name in (version, other_version):
         promote(name)
-        follower.look()
+        follower.poll()
     cache.activate(version)
-    follower.look()
+    follower.poll()
     assert cache.current() == other_version
 
 
@@ -257,8 +257,8 @@ def test_a_registry_without_a_champion_changes_nothing(
     follower: RegistryFollower, cache: ArtifactStore, version: str, store: ArtifactStore, log: Any
 ) -> None:
     shutil.copytree(store.root, cache.root)
-    follower.look()
-    follower.look()
+    follower.poll()
+    follower.poll()
     assert cache.current() == version
     [line] = log.lines("registry followed")
     assert line["detail"] == "there is no champion yet"
@@ -269,7 +269,7 @@ def test_a_store_that_cannot_be_written_is_told(
 ) -> None:
     promote(version)
     cache.root.write_text("a file where the folder should be")
-    RegistryFollower(MlflowModel.from_environ(mlflow_environ), cache, POLL_SECONDS).look()
+    RegistryFollower(MlflowModel.from_environ(mlflow_environ), cache, POLL_SECONDS).poll()
     [line] = log.lines("model store not written")
     assert str(cache.root) in line["detail"]
 

@@ -68,7 +68,7 @@ def test_a_switch_and_a_roll_back_are_noticed(
     for wanted in (other_version, version, other_version):
         store.activate(wanted)
         eventually(_serves(holder, wanted))
-    assert holder.refusal is None
+    assert holder.rejection is None
 
 
 def test_a_bad_version_never_replaces_a_good_one_and_is_logged_once(
@@ -79,17 +79,17 @@ def test_a_bad_version_never_replaces_a_good_one_and_is_logged_once(
     bad.write_bytes(whole[:-1])
     holder = watch(store)
     store.activate(other_version)
-    eventually(lambda: holder.refusal)
+    eventually(lambda: holder.rejection)
     _some_polls(holder, monkeypatch)
     assert holder.served.version == version
-    (line,) = log.lines("model refused")
+    (line,) = log.lines("model rejected")
     assert (line["level"], line["still_serving"]) == ("error", version)
     assert "bytes where its card says" in line["reason"]
 
     # Mended in its place, it is taken without another switch.
     bad.write_bytes(whole)
     eventually(_serves(holder, other_version))
-    assert holder.refusal is None
+    assert holder.rejection is None
 
 
 def test_a_version_that_was_mended_without_a_change_of_size_or_time_is_taken(
@@ -101,7 +101,7 @@ def test_a_version_that_was_mended_without_a_change_of_size_or_time_is_taken(
     path.write_bytes(b"!" + whole[1:])
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     holder = watch(store)
-    assert holder.served is None and "SHA-256" in holder.refusal
+    assert holder.served is None and "SHA-256" in holder.rejection
     path.write_bytes(whole)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     eventually(_serves(holder, version))
@@ -116,12 +116,12 @@ def test_a_lost_pointer_keeps_the_model_serving(
         (store.root / "current").unlink()
     else:
         (store.root / "current").write_text(pointer)
-    eventually(lambda: holder.refusal)
+    eventually(lambda: holder.rejection)
     _some_polls(holder, monkeypatch)
     assert holder.served.version == version
-    assert len(log.lines("model refused")) == 1
+    assert len(log.lines("model rejected")) == 1
     (store.root / "current").write_text(version)
-    eventually(lambda: holder.refusal is None)
+    eventually(lambda: holder.rejection is None)
 
 
 def test_a_removed_store_keeps_the_model_serving_and_a_new_one_is_taken(
@@ -130,7 +130,7 @@ def test_a_removed_store_keeps_the_model_serving_and_a_new_one_is_taken(
     app = make_app(store.root)
     client = app.test_client()
     shutil.rmtree(store.root)
-    eventually(lambda: app.extensions["model_holder"].refusal)
+    eventually(lambda: app.extensions["model_holder"].rejection)
     answer = client.post("/predict", json=setosa)
     assert (answer.status_code, answer.json["model_version"]) == (200, version)
     assert client.get("/ready").status_code == 200
@@ -145,8 +145,8 @@ def test_the_watch_outlives_a_failure_that_nobody_thought_of(
     holder = watch(store)
     with monkeypatch.context() as patch:
         patch.setattr(store, "current", lambda: 1 / 0)
-        eventually(lambda: log.lines("the look at the model store failed"))
-    assert "ZeroDivisionError" in log.lines("the look at the model store failed")[0]["trace"]
+        eventually(lambda: log.lines("the poll of the model store failed"))
+    assert "ZeroDivisionError" in log.lines("the poll of the model store failed")[0]["trace"]
     store.activate(other_version)
     eventually(_serves(holder, other_version))
 

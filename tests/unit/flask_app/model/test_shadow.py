@@ -112,4 +112,4 @@ def test_a_champion_with_other_features_is_said_once(
     for _ in range(3):
         assert client.post("/predict", json=setosa).status_code == 200
     assert (counted() - before).tolist() == [0, 0]
-    assert len(log.lines("shadow comparison is not possible: the champion has other features")) == 1
+    assert len(log.lines("shadow comparison is not possible: the champion has different features")) == 1

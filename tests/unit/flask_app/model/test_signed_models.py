@@ -90,10 +90,10 @@ def test_what_is_wrongly_signed_never_replaces_what_serves(
     app = make_app(store.root, model_public_key=str(keys[1]))
     client = app.test_client()
     store.activate(other_version)
-    eventually(lambda: app.extensions["model_holder"].refusal)
-    assert SIGNATURE_FILE in app.extensions["model_holder"].refusal
+    eventually(lambda: app.extensions["model_holder"].rejection)
+    assert SIGNATURE_FILE in app.extensions["model_holder"].rejection
     assert client.post("/predict", json=setosa).json["model_version"] == version
-    (line,) = log.lines("model refused")
+    (line,) = log.lines("model rejected")
     assert line["still_serving"] == version and SIGNATURE_FILE in line["reason"]
 
 
@@ -166,10 +166,10 @@ def test_a_slow_disk_does_not_keep_a_worker_from_starting(
         return real(*arguments)
 
     monkeypatch.setattr(served_model, "load_artifact", slow)
-    monkeypatch.setattr(served_model, "FIRST_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(served_model, "FIRST_POLL_SECONDS", 0.1)
     client = make_app(store.root).test_client()
     answer = client.get("/ready")
-    assert answer.status_code == 503 and "the first one is being read" in answer.json["detail"]
+    assert answer.status_code == 503 and "the first one is loading" in answer.json["detail"]
     arrived.set()
     eventually(lambda: client.get("/ready").status_code == 200)
 
@@ -184,7 +184,7 @@ def test_a_refused_version_is_tried_again_though_nothing_seems_to_change(
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
     holder.refresh()
-    refusal = holder.refusal
+    refusal = holder.rejection
     path.write_bytes(whole)
     holder.refresh()
     assert holder.served is None
@@ -192,12 +192,12 @@ def test_a_refused_version_is_tried_again_though_nothing_seems_to_change(
     monkeypatch.setattr(served_model, "RETRY_SECONDS", 0.0)
     holder._retry_at = 0.0
     holder.refresh()
-    assert holder.refusal == refusal
+    assert holder.rejection == refusal
     # The same refusal is told once.
-    assert len(log.lines("model refused")) == 1
+    assert len(log.lines("model rejected")) == 1
     path.write_bytes(whole)
     holder.refresh()
-    assert holder.served is not None and holder.refusal is None
+    assert holder.served is not None and holder.rejection is None
 
 
 def test_other_inode_numbers_are_no_news(store: ArtifactStore, version: str) -> None:
@@ -217,8 +217,8 @@ def test_an_unforeseen_failure_is_a_refusal_with_its_trace_in_the_log(
         patch.setattr(served_model, "load_artifact", lambda *_: [][0])
         holder.refresh()
     assert holder.served is not None and holder.served.version == version
-    assert holder.refusal == "the model cannot be opened (IndexError); the log says more."
-    (line,) = log.lines("model refused")
+    assert holder.rejection == "the model cannot be opened (IndexError); the log has the trace."
+    (line,) = log.lines("model rejected")
     assert "IndexError" in line["trace"]
 
 
@@ -256,4 +256,4 @@ def test_a_removed_version_serves_on(store: ArtifactStore, version: str) -> None
     holder.refresh()
     shutil.rmtree(store.folder(version))
     holder.refresh()
-    assert holder.served is not None and "model_card.json cannot be read: No such file" in str(holder.refusal)
+    assert holder.served is not None and "model_card.json cannot be read: No such file" in str(holder.rejection)
