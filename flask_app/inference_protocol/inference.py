@@ -181,8 +181,8 @@ def _sections(inputs: list[RequestInput], binary: memoryview) -> list[memoryview
     if start > len(binary):
         raise Problem(
             400,
-            f"The inputs declare {start} bytes of binary data, but {len(binary)} follow the JSON, whose length is in the"
-            f" header {LENGTH_HEADER}.",
+            f"The inputs declare {start} bytes of binary data, but {len(binary)} follow the JSON, whose length is in"
+            f" the header {LENGTH_HEADER}.",
         )
     if start < len(binary):
         raise Problem(400, f"{len(binary)} bytes follow the JSON, but the inputs declare {start} of binary data.")
