@@ -30,6 +30,7 @@ _OUT_OF_MEMORY = (
     "cannot allocate memory",
     "Unable to allocate",
     "failed to map segment",
+    "cannot map zero-fill pages",
     "malloc of size",
     "Memory allocation",
     "Thread creation failed",

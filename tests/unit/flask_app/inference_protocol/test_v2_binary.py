@@ -208,7 +208,7 @@ def test_bytes_without_the_header_are_400(client: FlaskClient) -> None:
     assert (
         client.post(PATH, data=body)
         .json["error"]
-        .endswith("but 0 follow the JSON, whose length the header Inference-Header-Content-Length gives.")
+        .endswith("but 0 follow the JSON, whose length is in the header Inference-Header-Content-Length.")
     )
     assert client.post(PATH, data=body + ROWS.tobytes()).status_code == 400
 
