@@ -1,51 +1,50 @@
-"""Which of a worker's threads work, and which only wait for a client."""
+"""How many of a worker's threads compute at a time; the others wait for their clients."""
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Seconds that a request waits for room before it is turned away. What waits longer than clients do is work for nobody,
-# and the queue of an overload has to be gone soon after it ends.
-WAIT_SECONDS = 1.5
+# A request that waits longer for a slot is shed: clients give up, and the queue of an overload must end soon after it.
+MAX_WAIT_SECONDS = 1.5
 
 
-class Busy(Exception):
-    """There was no room in time."""
+class NoSlotError(Exception):
+    """No slot became free in time."""
 
 
-class Gate:
-    """Lets so many threads work at a time; one that waits for its client steps out, and comes back in afterwards."""
+class ComputeSlots:
+    """Limits the threads that compute; a thread frees its slot while it waits for its client."""
 
     def __init__(self) -> None:
         self._free = threading.Semaphore(1)
-        self._inside = threading.local()
+        self._thread = threading.local()
 
-    def open(self, threads: int) -> None:
-        """Set how many may be inside, before the first comes."""
+    def set_number(self, threads: int) -> None:
+        """Set how many threads may compute, before the first one does."""
         self._free = threading.Semaphore(threads)
 
     @contextmanager
-    def inside(self, since: float | None = None) -> Iterator[None]:
-        """Work, as soon as there is room; since is the monotonic time from which the request waits, None for ever.
+    def acquired(self, since: float | None = None) -> Iterator[None]:
+        """Compute, as soon as a slot is free; since is when the request began to wait, in monotonic time.
 
         Raises:
-            Busy: it has waited for WAIT_SECONDS.
+            NoSlotError: it has waited for MAX_WAIT_SECONDS; never without since.
         """
-        patience = None if since is None else max(0.0, since + WAIT_SECONDS - time.monotonic())
+        patience = None if since is None else max(0.0, since + MAX_WAIT_SECONDS - time.monotonic())
         if not self._free.acquire(timeout=patience):
-            raise Busy
-        self._inside.now = True
+            raise NoSlotError
+        self._thread.has_slot = True
         try:
             yield
         finally:
-            self._inside.now = False
+            self._thread.has_slot = False
             self._free.release()
 
     @contextmanager
-    def outside(self) -> Iterator[None]:
-        """Wait for a client; whoever is not inside just waits."""
-        if not getattr(self._inside, "now", False):
+    def released(self) -> Iterator[None]:
+        """Wait for a client without the slot that this thread may have."""
+        if not getattr(self._thread, "has_slot", False):
             yield
             return
         self._free.release()
@@ -55,4 +54,4 @@ class Gate:
             self._free.acquire()
 
 
-gate = Gate()
+compute_slots = ComputeSlots()

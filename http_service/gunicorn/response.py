@@ -1,81 +1,84 @@
 """How an answer is written to its socket."""
 
 import errno
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from gunicorn import util
 from gunicorn.http.wsgi import Response
 
-from flask_app.server.gate import gate
+_SLICE_BYTES = 256 * 1024
 
-_SLICE = 256 * 1024
-
-# Above Nginx's send_timeout, 30 s: a client that pauses is Nginx's to judge.
-STALLED_SECONDS = 60.0
+# For one slice. Above Nginx's send_timeout, 30 s, so that Nginx ends a client that stops reading first.
+SEND_SECONDS = 60.0
 
 
 class OneWriteResponse(Response):
-    """Sends the head together with the first bytes of the body.
+    """Sends the header together with the first bytes of the body.
 
-    Gunicorn writes them one after the other. A worker killed in between leaves a head without its body, which Nginx has
-    passed on by then and can no longer ask another worker for.
+    Gunicorn writes one after the other. Between the two, a killed worker leaves a header without a body; Nginx has
+    passed that header on and can no longer try another worker.
     """
 
     sock: Any
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._head = b""
+        self._header = b""
 
     def process_headers(self, headers: Any) -> None:
-        """Take the application's word that the connection ends; Gunicorn by itself drops that header."""
+        """Close the connection where the application's header demands it; Gunicorn ignores that header."""
         super().process_headers(headers)
         if ("Connection", "close") in headers:
             self.force_close()
 
     def send_headers(self) -> None:
-        """Keep the head until there is something to send it with."""
+        """Keep the header until there is a body to send it with."""
         socket, self.sock = self.sock, _Recorder()
         try:
             super().send_headers()
-            self._head += self.sock.data
+            self._header += self.sock.data
         finally:
             self.sock = socket
 
     def _emit_body(self, data: bytes) -> None:
         if self.chunked:
             data = b"%X\r\n%b\r\n" % (len(data), data)
-        head, self._head = self._head, b""
-        self._write(head + data)
+        header, self._header = self._header, b""
+        self._write(header + data)
 
     def sendfile(self, respiter: Any) -> bool:
-        """False: a file is read and written like any other body."""
+        """Return False: a file is read and written like any other body."""
         return False
 
     def close(self) -> None:
-        """End the answer; one without a body is sent here."""
+        """End the answer; an answer without a body is sent here."""
         self.send_headers()
         end = b"0\r\n\r\n" if self.chunked else b""
-        if self._head or end:
-            head, self._head = self._head, b""
-            self._write(head + end)
+        if self._header or end:
+            header, self._header = self._header, b""
+            self._write(header + end)
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Return the context in which to wait for the client."""
+        return nullcontext()
 
     def _write(self, data: bytes) -> None:
-        # The socket's time limit is for one write: in slices it ends a client that stalls, not one that is slow.
-        for start in range(0, len(data), _SLICE):
-            patience = self.sock.gettimeout()
-            self.sock.settimeout(STALLED_SECONDS)
+        # The socket's time limit covers a whole write: slices allow a slow client and end a stalled one.
+        for start in range(0, len(data), _SLICE_BYTES):
+            read_seconds = self.sock.gettimeout()
+            self.sock.settimeout(SEND_SECONDS)
             try:
-                with gate.outside():
-                    util.write(self.sock, data[start : start + _SLICE])
+                with self.waiting():
+                    util.write(self.sock, data[start : start + _SLICE_BYTES])
             except TimeoutError:
                 raise ConnectionResetError(errno.ECONNRESET, "the client stopped reading") from None
             finally:
-                self.sock.settimeout(patience)
+                self.sock.settimeout(read_seconds)
 
 
 class _Recorder:
-    """Takes what would go to a socket."""
+    """Records what would go to a socket."""
 
     data = b""
 

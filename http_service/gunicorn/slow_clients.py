@@ -1,68 +1,60 @@
-"""How long a client may keep a thread waiting."""
+"""Limits for clients that stall or trickle, so that each gives its thread back."""
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn
 
-from flask_app.server.gate import gate
-
-# Seconds without one byte in either direction; gunicorn's own limit ends with the first byte.
+# Without one byte from the client.
 IDLE_SECONDS = 15.0
-# A client that was waited for longer than that must have sent so many bytes a second.
-PATIENCE_SECONDS = 30.0
-LOWEST_RATE = 1024
+# A client that the service has waited for longer than this must have sent at least so many bytes a second.
+SLOW_AFTER_SECONDS = 30.0
+MIN_BYTES_PER_SECOND = 1024
 
 
 class TimedConnection(TConn):
-    """A connection that gives its thread back when the client stalls."""
+    """A connection that limits how long its client may be silent."""
 
     sock: Any
     parser: Any
-    # What was read of a request before a thread got the connection.
-    received = b""
-    # Monotonic times: since when a request waits for a thread, and until when its rest is waited for.
-    queued_at = 0.0
-    rest_due = 0.0
-    # Beyond the worker's limit, to be turned away.
-    excess = False
 
     def init(self) -> None:
-        """Before each request, when the worker has just set the socket to wait for ever."""
+        """Prepare for a request; the worker has just set the socket to wait for ever."""
         super().init()
         self.sock.settimeout(IDLE_SECONDS)
-        unreader = getattr(self.parser, "unreader", None)
-        if isinstance(unreader, TimedUnreader):
-            unreader.start()
-            if self.received:
-                unreader.unread(self.received)
-                self.received = b""
+        self.parser.unreader.start_request()
 
 
 class TimedUnreader(SocketUnreader):
-    """Reads from a socket; a client that is too slow counts as one that has gone away."""
+    """Reads a request from a socket; a client that is too slow ends like one that has disconnected."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.start()
+        self.start_request()
 
-    def start(self) -> None:
-        """Begin to count, at a new request."""
-        self._waited = 0.0
-        self._received = 0
+    def start_request(self) -> None:
+        """Measure a new request."""
+        self._waited_seconds = 0.0
+        self._received_bytes = 0
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Return the context in which to wait for the client."""
+        return nullcontext()
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        """The next bytes, none at the end."""
-        # Only time spent here: a client cannot help it when the answer takes long.
-        began = time.monotonic()
+        """Return the next bytes, none at the end."""
         try:
-            with gate.outside():
+            with self.waiting():
+                # Not the time between two reads, which the service itself takes.
+                started = time.monotonic()
                 data: bytes = super().chunk(size_hint)
+                self._waited_seconds += time.monotonic() - started
         except TimeoutError:
             return b""
-        self._waited += time.monotonic() - began
-        self._received += len(data)
-        if self._waited > PATIENCE_SECONDS and self._received < LOWEST_RATE * self._waited:
+        self._received_bytes += len(data)
+        is_late = self._waited_seconds > SLOW_AFTER_SECONDS
+        if is_late and self._received_bytes < MIN_BYTES_PER_SECOND * self._waited_seconds:
             return b""
         return data

@@ -1,4 +1,4 @@
-"""Both lanes give the same bytes, and the fast one takes nothing that it should not."""
+"""The fast path answers with the bytes of Flask, and leaves to Flask all but plain requests with a clean row."""
 
 import contextlib
 import json
@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from flask_app.model import shadow
-from flask_app.server.fast_path import MORE
-from flask_app.settings import ApiSettings
+from flask_app.server.fast_path import NEED_MORE
+from flask_app.settings import Settings
 
 ROW = b'{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}'
 
@@ -113,13 +113,13 @@ NOT_PLAIN = {
 
 
 @pytest.fixture(scope="module")
-def lane(client: Any) -> Any:
-    return client.application.extensions["fast_lane"]
+def fast_path(client: Any) -> Any:
+    return client.application.extensions["fast_path"]
 
 
-def test_clean_rows_are_taken_and_answered_as_flask_does(lane: Any, client: Any) -> None:
+def test_clean_rows_are_taken_and_answered_as_flask_does(fast_path: Any, client: Any) -> None:
     for name, body in ROWS.items():
-        head, answer = lane.answer(request(body), "127.0.0.1").split(b"\r\n\r\n")
+        head, answer = fast_path.answer(request(body), "127.0.0.1").split(b"\r\n\r\n")
         slow = client.post("/predict", data=body, content_type="application/json", headers={"X-Request-ID": "same"})
         assert (answer, slow.status_code) == (slow.data, 200), name
         fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
@@ -127,24 +127,24 @@ def test_clean_rows_are_taken_and_answered_as_flask_does(lane: Any, client: Any)
 
 
 @pytest.mark.parametrize("body", NOT_CLEAN.values(), ids=NOT_CLEAN)
-def test_what_is_no_clean_row_is_left_to_flask(lane: Any, body: bytes) -> None:
-    assert lane.answer(request(body), "127.0.0.1") is None
+def test_what_is_no_clean_row_is_left_to_flask(fast_path: Any, body: bytes) -> None:
+    assert fast_path.answer(request(body), "127.0.0.1") is None
 
 
 @pytest.mark.parametrize("raw", NOT_PLAIN.values(), ids=NOT_PLAIN)
-def test_what_is_no_plain_request_is_left_to_gunicorn(lane: Any, raw: bytes) -> None:
-    assert lane.answer(raw, "127.0.0.1") is None
+def test_what_is_no_plain_request_is_left_to_gunicorn(fast_path: Any, raw: bytes) -> None:
+    assert fast_path.answer(raw, "127.0.0.1") is None
 
 
-def test_a_part_of_a_request_waits_for_its_rest(lane: Any) -> None:
+def test_a_part_of_a_request_waits_for_its_rest(fast_path: Any) -> None:
     whole = request()
     first_line = whole.index(b"\n") + 1
     for end in range(first_line, len(whole)):
-        assert lane.answer(whole[:end], "127.0.0.1") == MORE, whole[:end]
-    assert lane.answer(whole, "127.0.0.1")
+        assert fast_path.answer(whole[:end], "127.0.0.1") is NEED_MORE, whole[:end]
+    assert fast_path.answer(whole, "127.0.0.1")
 
 
-def test_damaged_rows_get_the_same_answer_in_both_lanes(lane: Any, client: Any) -> None:
+def test_damaged_rows_get_the_same_answer_on_both_paths(fast_path: Any, client: Any) -> None:
     chance = random.Random(7)
     pieces = [
         b'"',
@@ -170,8 +170,8 @@ def test_damaged_rows_get_the_same_answer_in_both_lanes(lane: Any, client: Any) 
         for _ in range(chance.randint(1, 3)):
             place = chance.randrange(len(body))
             body[place : place + chance.randint(0, 2)] = chance.choice(pieces)
-        answer = lane.answer(request(bytes(body)), "127.0.0.1")
-        if answer:
+        answer = fast_path.answer(request(bytes(body)), "127.0.0.1")
+        if isinstance(answer, bytes):
             taken += 1
             slow = client.post(
                 "/predict", data=bytes(body), content_type="application/json", headers={"X-Request-ID": "same"}
@@ -181,7 +181,7 @@ def test_damaged_rows_get_the_same_answer_in_both_lanes(lane: Any, client: Any) 
     assert taken > 50
 
 
-def test_it_counts_and_logs_as_flask_does(client: Any, lane: Any, log: Any) -> None:
+def test_it_counts_and_logs_as_flask_does(client: Any, fast_path: Any, log: Any) -> None:
     def counted() -> tuple[float, float]:
         text = client.get("/metrics").text
         requests = re.search(r'duration_seconds_count\{method="POST",route="/predict",status="200"\} (\S+)', text)
@@ -190,7 +190,7 @@ def test_it_counts_and_logs_as_flask_does(client: Any, lane: Any, log: Any) -> N
 
     client.post("/predict", data=ROW, content_type="application/json", headers={"X-Request-ID": "slow"})
     before = counted()
-    assert lane.answer(request().replace(b"same", b"fast"), "192.0.2.7")
+    assert fast_path.answer(request().replace(b"same", b"fast"), "192.0.2.7")
     assert counted() == (before[0] + 1, before[1] + 1)
     slow, fast = (
         next(line for line in log.lines("request") if line["request_id"] == request_id)
@@ -205,18 +205,18 @@ def test_it_counts_and_logs_as_flask_does(client: Any, lane: Any, log: Any) -> N
 def test_it_names_the_track_and_is_compared_to_the_champion(make_app: Callable[..., Any], trained_store: Path) -> None:
     app = make_app(trained_store, model_track="challenger", shadow_of=str(trained_store))
     try:
-        answer = app.extensions["fast_lane"].answer(request(), "127.0.0.1")
+        answer = app.extensions["fast_path"].answer(request(), "127.0.0.1")
         agreed = re.findall(r'shadow_rows_total\{agreed="true"\} (\S+)', app.test_client().get("/metrics").text)
-        app.extensions["fast_lane"].answer(request(), "127.0.0.1")
+        app.extensions["fast_path"].answer(request(), "127.0.0.1")
         after = re.findall(r'shadow_rows_total\{agreed="true"\} (\S+)', app.test_client().get("/metrics").text)
     finally:
-        shadow.init(ApiSettings())
+        shadow.init(Settings())
     assert b"\r\nX-Model-Track: challenger\r\n" in answer
     assert float(after[0]) == float(agreed[0]) + 1
 
 
 def test_no_model_is_flasks_to_say(make_app: Callable[..., Any], tmp_path: Path) -> None:
-    assert make_app(tmp_path / "none").extensions["fast_lane"].answer(request(), "127.0.0.1") is None
+    assert make_app(tmp_path / "none").extensions["fast_path"].answer(request(), "127.0.0.1") is None
 
 
 def test_a_failure_is_flasks_to_say(
@@ -232,22 +232,22 @@ def test_a_failure_is_flasks_to_say(
 
     monkeypatch.setattr(app.extensions["model_holder"].served.artifact.model, "predict_one", broken)
     before = in_flight()
-    assert app.extensions["fast_lane"].answer(request(), "127.0.0.1") is None
+    assert app.extensions["fast_path"].answer(request(), "127.0.0.1") is None
     assert in_flight() == before
 
 
 def test_the_setting_turns_it_off(make_app: Callable[..., Any], trained_store: Path) -> None:
-    assert make_app(trained_store, fast_lane="off").extensions["fast_lane"] is None
+    assert make_app(trained_store, fast_lane="off").extensions["fast_path"] is None
 
 
 def test_keys_are_asked_for(make_app: Callable[..., Any], trained_store: Path, log: Any) -> None:
     digest = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"  # Of "foo".
-    lane = make_app(trained_store, api_keys=f"alice:{digest}").extensions["fast_lane"]
+    fast_path = make_app(trained_store, api_keys=f"alice:{digest}").extensions["fast_path"]
     for header in ("X-API-Key: foo", "Authorization: Bearer foo", "Authorization: bearer  foo"):
-        assert lane.answer(request(ROW, header), "127.0.0.1"), header
+        assert fast_path.answer(request(ROW, header), "127.0.0.1"), header
     assert {line["api_key"] for line in log.lines("request")} == {"alice"}
     for headers in ([], ["X-API-Key: bar"], ["Authorization: Basic foo"], ["X-API-Key:"]):
-        assert lane.answer(request(ROW, *headers), "127.0.0.1") is None, headers
+        assert fast_path.answer(request(ROW, *headers), "127.0.0.1") is None, headers
 
 
 # Through a real Gunicorn
@@ -280,7 +280,7 @@ def exchange(server: Any, raw: bytes) -> bytes:
     [*(request(body) for body in (ROWS | NOT_CLEAN).values()), *NOT_PLAIN.values()],
     ids=[*(ROWS | NOT_CLEAN), *NOT_PLAIN],
 )
-def test_both_lanes_send_the_same_bytes(both: Any, raw: bytes) -> None:
+def test_both_paths_send_the_same_bytes(both: Any, raw: bytes) -> None:
     fast, slow = (exchange(server, raw) for server in both)
     assert fast == slow
     assert fast.startswith(b"HTTP/1."), fast
@@ -297,7 +297,7 @@ def test_a_request_in_pieces_is_answered(both: Any) -> None:
 
 
 def test_a_rest_that_comes_late_is_answered(both: Any) -> None:
-    """Later than the fast lane waits."""
+    """Later than the fast path waits."""
     whole = request()
     with both[0].raw() as connection:
         connection.sendall(whole[:-5])
@@ -307,7 +307,7 @@ def test_a_rest_that_comes_late_is_answered(both: Any) -> None:
 
 
 def test_a_client_that_reads_late_gets_every_answer(both: Any) -> None:
-    """It sends one by one, as the fast lane takes them, until the answers do not fit into the socket's buffers."""
+    """It sends one by one, as the fast path takes them, until the answers do not fit into the socket's buffers."""
     raw, number = request(), 2000
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -327,7 +327,7 @@ def test_a_client_that_reads_late_gets_every_answer(both: Any) -> None:
 
 
 def test_rows_need_no_thread(start_server: Any, trained_store: Path) -> None:
-    """Else they would come from Flask, and all that compares the lanes would compare one with itself."""
+    """Else they would come from Flask, and all that compares the paths would compare one with itself."""
 
     def threads() -> int:
         return len(list(Path(f"/proc/{server.workers()[0]}/task").iterdir()))
@@ -367,17 +367,17 @@ def test_heads_that_never_end_keep_nobody_waiting(both: Any, half: bytes) -> Non
     [[*["A: "] * 50, "X: \xe9"], ["X:" + " " * 7000 + "\xe9"], ["X:" + " \t" * 3000 + "\xe9"], ["A" * 7000]],
     ids=["empty fields", "blanks", "blanks and tabs", "a long name"],
 )
-def test_a_head_made_to_be_slow_is_not(lane: Any, headers: list[str]) -> None:
+def test_a_head_made_to_be_slow_is_not(fast_path: Any, headers: list[str]) -> None:
     began = time.perf_counter()
-    assert lane.answer(request(ROW, *headers), "127.0.0.1") is None
+    assert fast_path.answer(request(ROW, *headers), "127.0.0.1") is None
     assert time.perf_counter() - began < 0.1
 
 
-def test_empty_fields_are_plain(lane: Any) -> None:
-    assert lane.answer(request(ROW, *(f"X-{number}:  \t " for number in range(40))), "127.0.0.1")
+def test_empty_fields_are_plain(fast_path: Any) -> None:
+    assert fast_path.answer(request(ROW, *(f"X-{number}:  \t " for number in range(40))), "127.0.0.1")
 
 
-def test_lanes_take_turns_on_one_connection(both: Any) -> None:
+def test_both_paths_take_turns_on_one_connection(both: Any) -> None:
     explain = request(line="POST /predict?explain=true HTTP/1.1")
     with both[0].raw() as connection:
         for raw in (request(), explain, request(), request(b"{}"), request()):
