@@ -15,14 +15,15 @@ from typing import Final, Literal
 import gunicorn
 from flask import Flask
 
-from flask_app import metrics, request_log
+from flask_app import metrics
 from flask_app.answers import encode
 from flask_app.api_keys import KeyRing
 from flask_app.model import track
 from flask_app.model.prediction import predict_values
 from flask_app.model.served_model import ModelHolder
-from flask_app.request_id import HEADER, accepted_or_new
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
+from http_service import request_log
+from http_service.request_id import HEADER, accepted_or_new
 
 
 class NeedMore(Enum):
@@ -69,7 +70,7 @@ _log = logging.getLogger(__name__)
 class FastPath:
     """Answers a request to predict one clean row, from the request's bytes."""
 
-    def __init__(self, holder: ModelHolder, settings: Settings) -> None:
+    def __init__(self, holder: ModelHolder, settings: ApiSettings) -> None:
         self._holder = holder
         self._keys = KeyRing(settings)
         self._max_body_bytes = min(_MAX_BODY_BYTES, settings.max_body_bytes)
@@ -180,6 +181,6 @@ class FastPath:
         return self._header
 
 
-def init_app(app: Flask, holder: ModelHolder, settings: Settings) -> None:
+def init_app(app: Flask, holder: ModelHolder, settings: ApiSettings) -> None:
     """Make the fast path, which Gunicorn's worker finds in the extensions, unless the setting turns it off."""
     app.extensions["fast_path"] = FastPath(holder, settings) if settings.fast_lane == "on" else None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from flask_app import metrics, request_log
+from flask_app import metrics
 from flask_app.model.track import HEADER as TRACK_HEADER
-from flask_app.server.problem import raw_problem
+from http_service import request_log
+from http_service.gunicorn.problem import raw_problem
 
 if TYPE_CHECKING:
     from flask_app.server.worker import ApiWorker
@@ -31,7 +32,12 @@ class LoadShedding:
     def answer(self, client: str, method: str | None = None, path: str | None = None) -> bytes:
         """Return the 503 for a request, which is logged and counted like any other."""
         request_id = uuid.uuid4().hex
-        line = {"method": method, "path": path and path[: request_log.MAX_PATH], "route": None, "status": 503}
+        line = {
+            "method": method,
+            "path": path and path[: request_log.MAX_PATH_CHARACTERS],
+            "route": None,
+            "status": 503,
+        }
         request_log.write({**line, "request_id": request_id, "client": client})
         metrics.observe(None, method or "", 503, 0.0)
         return raw_problem(503, "Service Unavailable", _DETAIL, request_id, self._headers)

@@ -28,8 +28,8 @@ def check_version() -> None:
     if gunicorn.__version__ not in TESTED_VERSIONS:
         raise UntestedGunicornError(
             f"Gunicorn {gunicorn.__version__} was not tested with this service; tested: {', '.join(TESTED_VERSIONS)}. "
-            f"Run pip install gunicorn=={TESTED_VERSIONS[-1]}, or test the new version and add it to TESTED_VERSIONS in "
-            "http_service/gunicorn/patches.py."
+            f"Run pip install gunicorn=={TESTED_VERSIONS[-1]}, or test the new version and add it to TESTED_VERSIONS "
+            "in http_service/gunicorn/patches.py."
         )
 
 

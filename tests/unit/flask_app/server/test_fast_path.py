@@ -16,7 +16,7 @@ import pytest
 
 from flask_app.model import shadow
 from flask_app.server.fast_path import NEED_MORE
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
 
 ROW = b'{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}'
 
@@ -210,7 +210,7 @@ def test_it_names_the_track_and_is_compared_to_the_champion(make_app: Callable[.
         app.extensions["fast_path"].answer(request(), "127.0.0.1")
         after = re.findall(r'shadow_rows_total\{agreed="true"\} (\S+)', app.test_client().get("/metrics").text)
     finally:
-        shadow.init(Settings())
+        shadow.init(ApiSettings())
     assert b"\r\nX-Model-Track: challenger\r\n" in answer
     assert float(after[0]) == float(agreed[0]) + 1
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from gunicorn import util
 
-from flask_app.problems import problem_body
-from flask_app.request_id import HEADER
+from http_service.problems import problem_body
+from http_service.request_id import HEADER
 
 _DETAILS = {
     400: "The request is not valid HTTP.",
