@@ -70,7 +70,7 @@ class Acceptor:
         self._load.recount()
         if self._load.connections > 0:
             timeout = min(timeout, COUNT_SECONDS)
-        return min(timeout, _CHECK_SECONDS) if self.is_paused else timeout
+        return timeout if self._resume_at is None else min(timeout, _CHECK_SECONDS)
 
     def resume(self) -> None:
         """End a pause when its time is over, or when the other worker has taken connections."""

@@ -43,7 +43,7 @@ class Expiry:
         for conn in self._headers.take_expired():
             self._connections.close(conn)
 
-    def close_idle(self, force: bool) -> None:
+    def close_idle(self, force: bool = False) -> None:
         """Close the connections that were idle too long, or all of them; a request in part is a thread's."""
         idle = self._worker.keepalived_conns
         now = time.monotonic()

@@ -57,7 +57,11 @@ class ApiWorker(LingeringWorker):
         self._expiry = Expiry(self, self._connections)
         self._shedding = LoadShedding(self, application["model_track"])
         self._acceptor = Acceptor(self, self._connections, load, self._shedding)
-        self._dispatcher = Dispatcher(self, self._connections, application["fast_path"], self._expiry, self._shedding)
+        dispatcher = Dispatcher(self, self._connections, application["fast_path"], self._expiry, self._shedding)
+        # Gunicorn's loop calls these parts without a method between.
+        self.accept = self._acceptor.accept
+        self.on_client_socket_readable = dispatcher.read
+        self.murder_keepalived = self._expiry.close_idle
         # The garbage collector skips what is loaded now: each body of 10,000 rows would make it search that for 10 ms.
         gc.collect()
         gc.freeze()
@@ -72,10 +76,6 @@ class ApiWorker(LingeringWorker):
         pool.submit(int)
         return pool
 
-    def accept(self, listener: Any) -> None:
-        """Accept new connections."""
-        self._acceptor.accept(listener)
-
     def set_accept_enabled(self, enabled: bool) -> None:
         """Listen or not; a pause of the acceptor lasts."""
         if not enabled or not self._acceptor.is_paused:
@@ -85,10 +85,6 @@ class ApiWorker(LingeringWorker):
         """Run one round of the poller."""
         super().wait_for_and_dispatch_events(self._acceptor.limit_wait(timeout))
         self._acceptor.resume()
-
-    def on_client_socket_readable(self, conn: Any, client: Any) -> None:
-        """Handle what a client has sent."""
-        self._dispatcher.read(conn, client)
 
     def enqueue_req(self, conn: Any) -> None:
         """Let a thread answer a pipelined request."""
@@ -107,7 +103,3 @@ class ApiWorker(LingeringWorker):
         """Apply the read timeouts; Gunicorn calls this in each round."""
         super().murder_pending()
         self._expiry.end_stalled()
-
-    def murder_keepalived(self, force: bool = False) -> None:
-        """Close idle connections; Gunicorn calls this in each round."""
-        self._expiry.close_idle(force)

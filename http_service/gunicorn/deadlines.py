@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 
@@ -22,11 +22,15 @@ class Deadlines:
         """Remove a connection, if it has not expired."""
         self._due.pop(conn, None)
 
-    def take_expired(self) -> Iterator[Any]:
-        """Remove and yield each connection whose time is over."""
+    def take_expired(self) -> list[Any]:
+        """Remove and return each connection whose time is over."""
+        if not self._due:
+            return []
         now = time.monotonic()
-        while self._due and next(iter(self._due.values())) <= now:
-            yield self._due.popitem(last=False)[0]
+        expired = [conn for conn, _ in takewhile(lambda entry: entry[1] <= now, self._due.items())]
+        for conn in expired:
+            del self._due[conn]
+        return expired
 
     def __len__(self) -> int:
         return len(self._due)
