@@ -82,9 +82,8 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_fork(_server: object, _worker: object) -> None:
     """Apply the patches, in each worker."""
-    from http_service.gunicorn.problem import write_problem
-
     from flask_app.server.api_connection import ApiResponse, ApiUnreader
+    from http_service.gunicorn.problem import write_problem
 
     metrics_files.make()
     patches.apply(write_problem, ApiResponse, ApiUnreader)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flask_app.server.balance import WorkerLoad
     from flask_app.server.connections import Connections
     from flask_app.server.load_shedding import LoadShedding
-    from flask_app.server.worker import ApiWorker
+    from http_service.gunicorn.worker import LingeringWorker
 
 # How long a worker leaves connections to one that has fewer, and how often it checks whether that one took them.
 YIELD_SECONDS = 0.02
@@ -28,7 +28,9 @@ _MAX_ACCEPTED = 256
 class Acceptor:
     """Accepts new connections; pauses while another worker has clearly fewer, or the system has no room."""
 
-    def __init__(self, worker: ApiWorker, connections: Connections, load: WorkerLoad, shedding: LoadShedding) -> None:
+    def __init__(
+        self, worker: LingeringWorker, connections: Connections, load: WorkerLoad, shedding: LoadShedding
+    ) -> None:
         self._worker = worker
         self._connections = connections
         self._load = load

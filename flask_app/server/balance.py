@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flask_app.server.worker import ApiWorker
+    from http_service.gunicorn.worker import LingeringWorker
 
 # A worker writes at least once a second. The others ignore one that did not: it is stuck.
 _STUCK_SECONDS = 2.0
@@ -66,8 +66,10 @@ class Balance:
 class WorkerLoad:
     """Counts the connections that keep this worker busy, and shares the number with the other workers."""
 
-    def __init__(self, worker: ApiWorker) -> None:
+    def __init__(self, worker: LingeringWorker, balance: Balance, slot: int | None) -> None:
         self._worker = worker
+        self._balance = balance
+        self._slot = slot
         self._count_at = 0.0
         self.connections = 0
 
@@ -86,10 +88,10 @@ class WorkerLoad:
 
     def is_above_another(self) -> bool:
         """Return whether another worker has clearly fewer busy connections."""
-        return self._worker.balance.has_more_than_another(self.connections)
+        return self._balance.has_more_than_another(self.connections)
 
     def _share(self) -> None:
-        self._worker.balance.set(self._worker.slot, self.connections if self._worker.alive else None)
+        self._balance.set(self._slot, self.connections if self._worker.alive else None)
 
     def _busy_connections(self, now: float) -> int:
         """Return how many connections threads have, or had a request a moment ago."""

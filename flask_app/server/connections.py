@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flask_app.server.api_connection import ApiConnection
     from flask_app.server.balance import WorkerLoad
-    from flask_app.server.worker import ApiWorker
+    from http_service.gunicorn.worker import LingeringWorker
 
 
 class IdleQueue:
@@ -53,7 +53,7 @@ class IdleQueue:
 class Connections:
     """Moves a connection between the poller, where it waits for its client, and the threads."""
 
-    def __init__(self, worker: ApiWorker, load: WorkerLoad) -> None:
+    def __init__(self, worker: LingeringWorker, load: WorkerLoad) -> None:
         self._worker = worker
         self._load = load
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flask_app.server.connections import Connections
     from flask_app.server.expiry import Expiry
     from flask_app.server.load_shedding import LoadShedding
-    from flask_app.server.worker import ApiWorker
+    from http_service.gunicorn.worker import LingeringWorker
 
 _BLOCK_BYTES = 64 * 1024
 
@@ -28,7 +28,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        worker: ApiWorker,
+        worker: LingeringWorker,
         connections: Connections,
         fast_path: FastPath | None,
         expiry: Expiry,

@@ -11,7 +11,7 @@ from http_service.gunicorn.slow_clients import IDLE_SECONDS
 if TYPE_CHECKING:
     from flask_app.server.api_connection import ApiConnection
     from flask_app.server.connections import Connections
-    from flask_app.server.worker import ApiWorker
+    from http_service.gunicorn.worker import LingeringWorker
 
 # The header read timeout closes the connection: a stalled header must not occupy a thread.
 HEADER_READ_SECONDS = IDLE_SECONDS
@@ -22,7 +22,7 @@ BODY_READ_SECONDS = 1.0
 class Expiry:
     """Closes idle connections and stalled headers, and hands stalled bodies to threads."""
 
-    def __init__(self, worker: ApiWorker, connections: Connections) -> None:
+    def __init__(self, worker: LingeringWorker, connections: Connections) -> None:
         self._worker = worker
         self._connections = connections
         self._headers = Deadlines(HEADER_READ_SECONDS)

@@ -11,7 +11,7 @@ from http_service import request_log
 from http_service.gunicorn.problem import raw_problem
 
 if TYPE_CHECKING:
-    from flask_app.server.worker import ApiWorker
+    from http_service.gunicorn.worker import LingeringWorker
 
 _DETAIL = "The service has more requests than it can answer; try again after the seconds in Retry-After."
 RETRY_SECONDS = 1
@@ -20,7 +20,7 @@ RETRY_SECONDS = 1
 class LoadShedding:
     """Answers 503 to requests beyond the limit of connections, and to those that found no compute slot in time."""
 
-    def __init__(self, worker: ApiWorker, track: str) -> None:
+    def __init__(self, worker: LingeringWorker, track: str) -> None:
         self._worker = worker
         self._max_served = worker.worker_connections * 2 // 3
         self._headers = f"Retry-After: {RETRY_SECONDS}\r\n{TRACK_HEADER}: {track}\r\n"

@@ -52,7 +52,7 @@ class ApiWorker(LingeringWorker):
         from flask_app.server.load_shedding import LoadShedding
 
         application = self.wsgi.extensions
-        load = WorkerLoad(self)
+        load = WorkerLoad(self, self.balance, self.slot)
         self._connections = Connections(self, load)
         self._expiry = Expiry(self, self._connections)
         self._shedding = LoadShedding(self, application["model_track"])
