@@ -14,7 +14,6 @@ from training_service.jobs.job_store import JobStore
 from training_service.jobs.runner import Runner
 from training_service.resources import health, models, options, training
 from training_service.settings import TrainingServiceSettings
-from training_service.unread_body import discard_unread
 
 
 def create_app(settings: TrainingServiceSettings | None = None) -> Flask:
@@ -39,7 +38,6 @@ def create_app(settings: TrainingServiceSettings | None = None) -> Flask:
     app.extensions["runner"] = runner
     # A job's fields keep the order of its class.
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.after_request(discard_unread)
     admin_token.init_app(app, token)
     unavailable.init_app(app)
     app.register_blueprint(health.blueprint(runner))

@@ -1,1 +1,1 @@
-"""Gunicorn's worker for the API, and the fast path."""
+"""The API's Gunicorn worker: accepting, the fast path, load shedding and expiry."""

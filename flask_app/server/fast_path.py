@@ -1,15 +1,16 @@
 """One row of JSON to `POST /predict`, answered from the request's bytes without Flask.
 
-Flask and Gunicorn's parser cost ten times the prediction. This lane takes only what is plainly right: one whole request
-with a clean row. All else, errors above all, is left to them, so there is one place that judges. What it does answer
-comes from the same functions as in Flask's view and has the same bytes.
+Flask and Gunicorn's parser take ten times as long as the prediction. The fast path answers only one whole request with
+a clean row, by the same functions as Flask's view and in the same bytes. Flask answers everything else, all errors
+included, so that each rule has one place.
 """
 
 import logging
 import re
 import time
 from email.utils import formatdate
-from typing import Literal
+from enum import Enum
+from typing import Final, Literal
 
 import gunicorn
 from flask import Flask
@@ -24,26 +25,41 @@ from flask_app.settings import ApiSettings
 from http_service import request_log
 from http_service.request_id import HEADER, accepted_or_new
 
-MORE: Literal[b""] = b""
+
+class NeedMore(Enum):
+    """The type of `NEED_MORE`."""
+
+    NEED_MORE = "need more"
+
+
+# The request is not complete.
+NEED_MORE: Final = NeedMore.NEED_MORE
 
 _START = b"POST /predict HTTP/1.1\r\n"
 _END = b"\r\n\r\n"
-# A head beyond it is Gunicorn's to measure; a row of a thousand features has about 32 KiB.
-_MAX_HEAD = 8000
-_MAX_BODY = 64 * 1024
-LARGEST = _MAX_HEAD + _MAX_BODY
+# Gunicorn limits a longer header; a row of a thousand features has about 32 KiB.
+_MAX_HEADER_BYTES = 8000
+_MAX_BODY_BYTES = 64 * 1024
 
-# A stricter form of RFC 9110's than Gunicorn takes: visible ASCII inside. What is matched is never given back (the ++
-# and *+), or a head made for it would keep the worker busy for minutes.
+# Stricter than Gunicorn and RFC 9110: visible ASCII only. The quantifiers are possessive (++ and *+): a hostile header
+# would keep a backtracking match busy for minutes.
 _FIELD = rb"([!#$%&'*+\-.^`|~0-9A-Za-z]++):([\x20-\x7e\t]*+)\r\n"
 _fields = re.compile(_FIELD).findall
-_is_head = re.compile(rb"(?:[!#$%&'*+\-.^`|~0-9A-Za-z]++:[\x20-\x7e\t]*+\r\n){1,60}+").fullmatch
+_is_header = re.compile(rb"(?:[!#$%&'*+\-.^`|~0-9A-Za-z]++:[\x20-\x7e\t]*+\r\n){1,60}+").fullmatch
 
 _is_host = re.compile(rb"[A-Za-z0-9.\-:\[\]_]{1,255}").fullmatch
 _is_length = re.compile(rb"[1-9][0-9]{0,5}").fullmatch
 _JSON = {b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"}
-# What changes how a body is framed or encoded, what the connection becomes, or the scheme that is believed.
-_LEFT = {b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"http2-settings", b"trailer", b"te"} | {
+# Fields that change the framing or encoding of a body, the protocol of the connection, or the trusted scheme.
+_FLASK_ONLY = {
+    b"transfer-encoding",
+    b"content-encoding",
+    b"expect",
+    b"upgrade",
+    b"http2-settings",
+    b"trailer",
+    b"te",
+} | {
     b"x-forwarded-protocol",
     b"x-forwarded-ssl",
 }
@@ -51,48 +67,48 @@ _LEFT = {b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"htt
 _log = logging.getLogger(__name__)
 
 
-class FastLane:
-    """Answers requests that it has the whole bytes of."""
+class FastPath:
+    """Answers a request to predict one clean row, from the request's bytes."""
 
     def __init__(self, holder: ModelHolder, settings: ApiSettings) -> None:
         self._holder = holder
         self._keys = KeyRing(settings)
-        self._max_body = min(_MAX_BODY, settings.max_body_bytes)
-        self._named = f"\r\n{track.HEADER}: {settings.model_track}\r\n{HEADER}: ".encode()
+        self._max_body_bytes = min(_MAX_BODY_BYTES, settings.max_body_bytes)
+        self._last_headers = f"\r\n{track.HEADER}: {settings.model_track}\r\n{HEADER}: ".encode()
         self._second = 0
-        self._head = b""
+        self._header = b""
 
-    def answer(self, request: bytes, client: str) -> bytes | None:
-        """The answer with its head; `MORE` if the request's end has not come; None if the request is Flask's.
+    def answer(self, request: bytes, client: str) -> bytes | Literal[NeedMore.NEED_MORE] | None:
+        """Return the whole response, `NEED_MORE` for a partial request, or None for a request that Flask must answer.
 
-        client is the address to log. Every answer keeps the connection open.
+        client is the address to log. Every response keeps the connection open.
         """
         if not request.startswith(_START):
             return None
         started = time.perf_counter()
         end = request.find(_END)
         if end < 0:
-            return MORE if len(request) < _MAX_HEAD else None
-        head = request[len(_START) : end + 2]
-        if end > _MAX_HEAD or not _is_head(head):
+            return NEED_MORE if len(request) < _MAX_HEADER_BYTES else None
+        header = request[len(_START) : end + 2]
+        if end > _MAX_HEADER_BYTES or not _is_header(header):
             return None
-        fields = {name.lower(): value.strip(b" \t") for name, value in _fields(head)}
+        fields = {name.lower(): value.strip(b" \t") for name, value in _fields(header)}
         length = fields.get(b"content-length", b"")
         if (
-            # A name that stands twice is Gunicorn's to judge.
-            len(fields) != head.count(b"\r\n")
+            # A duplicate field; Gunicorn has the rules.
+            len(fields) != header.count(b"\r\n")
             or not _is_length(length)
-            or int(length) > self._max_body
+            or int(length) > self._max_body_bytes
             or fields.get(b"content-type") not in _JSON
             or fields.get(b"connection", b"keep-alive").lower() != b"keep-alive"
             or not _is_host(fields.get(b"host", b""))
-            or not _LEFT.isdisjoint(fields)
+            or not _FLASK_ONLY.isdisjoint(fields)
         ):
             return None
         missing = end + 4 + int(length) - len(request)
         if missing:
-            # More than its body: a second request, which has to wait for the first one's answer.
-            return MORE if missing > 0 else None
+            # Bytes after the body are a pipelined request.
+            return NEED_MORE if missing > 0 else None
         return self._predict(fields, request[end + 4 :], client, started)
 
     def _predict(self, fields: dict[bytes, bytes], body: bytes, client: str, started: float) -> bytes | None:
@@ -114,15 +130,15 @@ class FastLane:
             answer["request_id"] = request_id
             encoded = encode(answer)
             response = b"%b%d%b%b\r\nCache-Control: no-store\r\n\r\n%b" % (
-                self._head_now(),
+                self._first_headers(),
                 len(encoded),
-                self._named,
+                self._last_headers,
                 request_id.encode(),
                 encoded,
             )
-        # Flask's view will fail in the same way, and knows how to say so.
+        # Flask's view will fail in the same way, and has the answer for it.
         except Exception:
-            _log.exception("the fast lane could not answer; Flask is asked")
+            _log.exception("the fast path failed; Flask answers the request")
             return None
         finally:
             metrics.PREDICTIONS_IN_FLIGHT.dec()
@@ -153,18 +169,18 @@ class FastLane:
                 return None
         return self._keys.identify(key.strip().decode("ascii"))
 
-    def _head_now(self) -> bytes:
-        """As Gunicorn writes it, up to the body's length."""
+    def _first_headers(self) -> bytes:
+        """Return the status line and the headers before the body's length, as Gunicorn writes them."""
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._head = (
+            self._header = (
                 f"HTTP/1.1 200 OK\r\nServer: {gunicorn.SERVER}\r\nDate: {formatdate(second, usegmt=True)}\r\n"
                 "Connection: keep-alive\r\nContent-Type: application/json\r\nContent-Length: "
             ).encode()
-        return self._head
+        return self._header
 
 
 def init_app(app: Flask, holder: ModelHolder, settings: ApiSettings) -> None:
-    """Make the lane for Gunicorn's worker to find, unless the setting turns it off."""
-    app.extensions["fast_lane"] = FastLane(holder, settings) if settings.fast_lane == "on" else None
+    """Make the fast path, which Gunicorn's worker finds in the extensions, unless the setting turns it off."""
+    app.extensions["fast_path"] = FastPath(holder, settings) if settings.fast_lane == "on" else None

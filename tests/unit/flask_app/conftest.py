@@ -219,8 +219,8 @@ def start_server(
     yield start
 
 
-@pytest.fixture(scope="session", params=["on", "off"], ids=["fast-lane", "flask-alone"])
+@pytest.fixture(scope="session", params=["on", "off"], ids=["fast-path", "flask-alone"])
 def server(start_server: Callable[..., Any], trained_store: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A Gunicorn with the default two workers, with the fast lane and without; tests leave it as it was."""
+    """A Gunicorn with the default two workers, with the fast path and without; tests leave it as it was."""
     with start_server(trained_store, max_body_bytes=MAX_BODY_BYTES, fast_lane=request.param) as server:
         yield server

@@ -78,15 +78,15 @@ def test_the_card_and_the_log_say_which_it_is(app: Flask, model: Any) -> None:
     assert (card["estimator"], card["predictor"]) == (model.estimator, model.predictor)
 
 
-def test_both_lanes_give_a_linear_model_the_same_bytes(
+def test_both_paths_give_a_linear_model_the_same_bytes(
     make_app: Callable[..., Flask], store_of: Callable[[str], Path]
 ) -> None:
     app = make_app(store_of("logistic-regression"))
-    lane, client = app.extensions["fast_lane"], app.test_client()
+    fast_path, client = app.extensions["fast_path"], app.test_client()
     taken = 0
     iris = [json.dumps({"features": row}).encode() for row in load_iris().X.tolist()]
     for body in [*ROWS.values(), *iris]:
-        fast = lane.answer(request(body), "127.0.0.1")
+        fast = fast_path.answer(request(body), "127.0.0.1")
         assert fast, body
         slow = client.post("/predict", data=body, content_type="application/json", headers={"X-Request-ID": "same"})
         assert fast.partition(b"\r\n\r\n")[2] == slow.data
@@ -98,10 +98,10 @@ def test_both_lanes_give_a_linear_model_the_same_bytes(
 def both(start_server: Any, store_of: Callable[[str], Path]) -> Iterator[list[Any]]:
     with contextlib.ExitStack() as stack:
         store = store_of("logistic-regression")
-        yield [stack.enter_context(start_server(store, web_concurrency=1, fast_lane=lane)) for lane in ("on", "off")]
+        yield [stack.enter_context(start_server(store, web_concurrency=1, fast_lane=value)) for value in ("on", "off")]
 
 
-def test_both_lanes_send_the_same_bytes_through_gunicorn(both: list[Any]) -> None:
+def test_both_paths_send_the_same_bytes_through_gunicorn(both: list[Any]) -> None:
     for name in ("by name", "outside of training", "far outside", "many digits"):
         fast, slow = (exchange(server, request(ROWS[name])) for server in both)
         assert fast == slow

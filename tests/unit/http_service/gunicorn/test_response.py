@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from gunicorn.http import wsgi
 
-from flask_app.server.response import OneWriteResponse
+from http_service.gunicorn.response import OneWriteResponse
 
 
 class Socket:
