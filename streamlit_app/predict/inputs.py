@@ -1,0 +1,145 @@
+"""The row that a visitor sets: kept in the session and in the address, shown as sliders or as numbers."""
+
+import math
+from collections.abc import Callable
+
+import streamlit as st
+
+from streamlit_app.clients.card import Feature, ModelCard
+from streamlit_app.components.text import escape, label, training_range
+from streamlit_app.predict.sliders import LARGEST_INTEGER, make_slider
+
+SLIDERS, NUMBERS = "Sliders", "Numbers"
+# Forms with more inputs scroll in a box, so that the result stays in reach.
+MOST_INPUTS = 8
+COLUMNS = 2
+BOX_HEIGHT_PIXELS = 430
+# The model computes in 32 bits; the API refuses what does not fit them.
+LARGEST_INPUT = 3e38
+# Query parameters that belong to Streamlit; writing them raises.
+RESERVED_PARAMETERS = {"embed", "embed_options"}
+KIND_PARAMETER = "_inputs"
+
+
+def read_link(card: ModelCard) -> None:
+    """Set the session's row from the address where the session has none yet that fits the card."""
+    names = [feature.name for feature in card.features]
+    row = st.session_state.get("row")
+    if isinstance(row, dict) and list(row) == names:
+        return
+    sliders = {feature.name: make_slider(feature) for feature in card.features}
+    linked = {feature.name: _linked_value(feature) for feature in card.features}
+    if st.query_params.get(KIND_PARAMETER) == "numbers" and KIND_PARAMETER not in names:
+        st.session_state["kind"] = NUMBERS
+    st.session_state["linked"] = any(value is not None for value in linked.values())
+    set_row({name: sliders[name].start if (value := linked[name]) is None else value for name in names})
+
+
+def write_link(card: ModelCard, row: dict[str, float]) -> None:
+    """Put the row into the address, so that it survives a lost session and can be passed on."""
+    wanted = {name: repr(value) for name, value in row.items() if name.lower() not in RESERVED_PARAMETERS}
+    names = {feature.name for feature in card.features}
+    if st.session_state.get("kind") == NUMBERS and KIND_PARAMETER not in names:
+        wanted[KIND_PARAMETER] = "numbers"
+    # An untouched page keeps its plain address, which always shows the model's typical row.
+    typical = {feature.name: make_slider(feature).start for feature in card.features}
+    if row == typical and not st.session_state.get("linked") and KIND_PARAMETER not in wanted:
+        wanted = {}
+    present = {name: st.query_params.get(name) for name in st.query_params if name.lower() not in RESERVED_PARAMETERS}
+    if present != wanted:
+        st.query_params.from_dict(wanted)
+    if wanted:
+        st.session_state["linked"] = True
+
+
+def set_row(row: dict[str, float]) -> None:
+    """Start from this row: every input shows it from now on."""
+    st.session_state["row"] = row
+    # A number more makes new widgets, which take their value from the row.
+    st.session_state["row_number"] = st.session_state.get("row_number", 0) + 1
+
+
+def show_kind() -> str:
+    """The switch between sliders and numbers."""
+    chosen = st.segmented_control(
+        "Inputs", [SLIDERS, NUMBERS], key="kind_control", default=st.session_state.get("kind", SLIDERS), required=True
+    )
+    kind = str(chosen or SLIDERS)
+    if kind != st.session_state.get("kind", SLIDERS):
+        st.session_state["kind"] = kind
+        set_row(dict(st.session_state["row"]))
+    return kind
+
+
+def show_inputs(card: ModelCard, kind: str) -> dict[str, float]:
+    """One input a feature, in the card's order; returns the row that they show."""
+    row: dict[str, float] = {}
+    many = len(card.features) > MOST_INPUTS
+    box = st.container(height=BOX_HEIGHT_PIXELS if many else "content", border=many)
+    columns = COLUMNS if many else 1
+    # One row of columns after the other keeps the card's order when a phone stacks them.
+    for first in range(0, len(card.features), columns):
+        cells = box.columns(columns) if columns > 1 else [box]
+        for cell, feature in zip(cells, card.features[first : first + columns], strict=False):
+            value = st.session_state["row"][feature.name]
+            with cell:
+                row[feature.name] = _slider(feature, value) if kind == SLIDERS else _number(feature, value)
+    st.session_state["row"] = row
+    return row
+
+
+def _key(kind: str, feature: Feature) -> str:
+    return f"{kind}:{st.session_state['row_number']}:{feature.name}"
+
+
+def _slider(feature: Feature, value: float) -> float:
+    slider = make_slider(feature)
+    key = _key("slider", feature)
+    _within(key, value, slider.clamp)
+    picked = st.slider(
+        label(feature),
+        min_value=slider.minimum,
+        max_value=slider.maximum,
+        step=slider.step,
+        format=slider.format,
+        key=key,
+        help=escape(training_range(feature)),
+    )
+    return slider.clamp(picked)
+
+
+def _number(feature: Feature, value: float) -> float:
+    slider = make_slider(feature)
+    key = _key("number", feature)
+
+    def clamp(given: float) -> float:
+        limit = LARGEST_INTEGER if feature.integer else LARGEST_INPUT
+        inside = min(max(given, -limit), limit)
+        return round(inside) if feature.integer else float(f"{inside:.15g}")
+
+    _within(key, value, clamp)
+    picked = st.number_input(
+        label(feature),
+        step=slider.step,
+        format=None if feature.integer else slider.format,
+        key=key,
+        help=escape(training_range(feature)),
+    )
+    return clamp(picked if picked is not None else value)
+
+
+def _within(key: str, value: float, clamp: Callable[[float], float]) -> None:
+    """The widget's value before it is drawn; out of bounds only after the model was replaced."""
+    value = st.session_state.get(key, value)
+    if key not in st.session_state or clamp(value) != value:
+        st.session_state[key] = clamp(value)
+
+
+def _linked_value(feature: Feature) -> float | None:
+    if feature.name.lower() in RESERVED_PARAMETERS:
+        return None
+    try:
+        value = float(st.query_params.get(feature.name, ""))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
