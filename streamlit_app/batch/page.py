@@ -11,9 +11,9 @@ import pyarrow as pa
 import streamlit as st
 from pyarrow import csv
 
-from streamlit_app.batch.scoring import Job, Scored, finish
+from streamlit_app.batch.scoring import Scored, ScoringRun, finish
 from streamlit_app.batch.table import CellError, TableError, check_table, match_columns, read_table
-from streamlit_app.clients.card import ModelCard
+from streamlit_app.clients.card import CardView
 from streamlit_app.clients.errors import ApiError
 from streamlit_app.components import service
 from streamlit_app.components.charts import count_chart, share_words
@@ -62,7 +62,7 @@ def show() -> None:
             _choose(card)
 
 
-def _choose(card: ModelCard) -> None:
+def _choose(card: CardView) -> None:
     # The server's limit is that of the upload with its frame.
     limit = int(st.get_option("server.maxUploadSize")) - 1
     st.caption(
@@ -99,7 +99,7 @@ def _choose(card: ModelCard) -> None:
     if st.button(f"Score {plural(loaded.table.num_rows, 'row')}", type="primary", key="score"):
         with st.spinner("Checking every cell"):
             checked = check_table(loaded.table, card, found)
-        job = Job(loaded.table, checked, card, loaded.name)
+        job = ScoringRun(loaded.table, checked, card, loaded.name)
         job.errors = [*loaded.errors, *job.errors]
         job.error_count += len(loaded.errors)
         st.session_state["job"] = job
@@ -108,7 +108,7 @@ def _choose(card: ModelCard) -> None:
         st.rerun()
 
 
-def _sample(card: ModelCard) -> bytes:
+def _sample(card: CardView) -> bytes:
     rows = card.golden_rows or (tuple(feature.median for feature in card.features),)
     columns = {feature.name: [row[i] for row in rows] for i, feature in enumerate(card.features)}
     for feature in card.features:
@@ -182,7 +182,7 @@ def _preview(loaded: Loaded, matches: dict[str, str | None]) -> None:
             st.caption(f"{plural(others, 'other column comes', 'other columns come')} back unchanged.")
 
 
-def _run(job: Job) -> None:
+def _run(job: ScoringRun) -> None:
     """Score to the end; a press of Cancel stops this run of the script, and the next one comes here no more."""
     st.caption(f"{escape(job.file_name)}: {plural(job.total, 'row')} to score")
     bar = st.progress(0.0, text=_progress_text(job))
@@ -200,12 +200,12 @@ def _run(job: Job) -> None:
     st.rerun()
 
 
-def _progress_text(job: Job) -> str:
+def _progress_text(job: ScoringRun) -> str:
     speed = f" · {job.rows_per_second:,.0f} rows/s" if job.done else ""
     return f"{job.done:,} of {job.total:,} rows{speed}"
 
 
-def _stopped(job: Job, error: ApiError) -> NoReturn:
+def _stopped(job: ScoringRun, error: ApiError) -> NoReturn:
     service.forget_card()
     service.show_error(error, job.card)
     kept = plural(job.done, "row is", "rows are")
@@ -233,7 +233,7 @@ def _forget() -> None:
         st.session_state.pop(name, None)
 
 
-def _results(job: Job, scored: Scored) -> None:
+def _results(job: ScoringRun, scored: Scored) -> None:
     top = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     top.caption(f"{escape(job.file_name)} · model {escape(', '.join(sorted(job.versions)) or job.card.model_version)}")
     top.button("Score another table", key="another", on_click=_forget, icon=":material/restart_alt:")
@@ -255,7 +255,7 @@ def _results(job: Job, scored: Scored) -> None:
     _rows(scored)
 
 
-def _summary(job: Job, scored: Scored) -> None:
+def _summary(job: ScoringRun, scored: Scored) -> None:
     sure = scored.confidence[np.isfinite(scored.confidence)]
     service.metrics(
         {
@@ -274,7 +274,7 @@ def _summary(job: Job, scored: Scored) -> None:
     )
 
 
-def _downloads(job: Job, scored: Scored) -> None:
+def _downloads(job: ScoringRun, scored: Scored) -> None:
     stem = job.file_name.rsplit(".", 1)[0] or "table"
     with st.container(horizontal=True):
         for kind, make, mime in (
@@ -293,7 +293,7 @@ def _downloads(job: Job, scored: Scored) -> None:
             )
 
 
-def _errors(job: Job, scored: Scored) -> None:
+def _errors(job: ScoringRun, scored: Scored) -> None:
     failed = scored.table.num_rows - scored.count
     with st.expander(
         f"{plural(job.error_count, 'cell or line', 'cells or lines')} cannot be scored", icon=":material/error:"

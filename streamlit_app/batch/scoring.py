@@ -12,7 +12,7 @@ from pyarrow import csv, parquet
 
 from streamlit_app.batch.table import MOST_ERRORS, CellError, Checked
 from streamlit_app.clients.api_client import ApiClient
-from streamlit_app.clients.card import ModelCard
+from streamlit_app.clients.card import CardView
 from streamlit_app.clients.errors import ApiAway, ApiNotReady, ApiUnexpected, InputRejected
 
 # About 0.1 s each: often enough to show progress and to stop, rarely enough not to cost.
@@ -28,12 +28,12 @@ _BAD_ROW = re.compile(r"row (\d+), (.*)", re.DOTALL)
 
 
 @dataclass
-class Job:
+class ScoringRun:
     """One table on its way through the API; `step` scores a piece, so that a page can draw and stop in between."""
 
     table: pa.Table
     checked: Checked
-    card: ModelCard
+    card: CardView
     file_name: str
     done: int = 0
     seconds: float = 0.0
@@ -155,7 +155,7 @@ class Scored:
         return sink.getvalue()
 
 
-def finish(job: Job) -> Scored:
+def finish(job: ScoringRun) -> Scored:
     """Put the pieces together; also of a job that was cancelled, whose other rows stay without a prediction."""
     total = job.table.num_rows
     place = np.full(total, -1, dtype=np.int64)
@@ -182,7 +182,7 @@ def finish(job: Job) -> Scored:
     return Scored(table, job.card.classes, confidence, classes)
 
 
-def _errors_by_row(job: Job, without: NDArray[np.bool_]) -> pa.Array:
+def _errors_by_row(job: ScoringRun, without: NDArray[np.bool_]) -> pa.Array:
     words: dict[int, str] = {}
     for error in job.errors:
         if error.column:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from streamlit_app.clients.card import Feature, ModelCard
+from streamlit_app.clients.card import CardView, FeatureView
 
 # What one visitor may hold in this process's memory; larger files go to the API itself.
 MOST_ROWS = 1_000_000
@@ -145,7 +145,7 @@ def _too_large() -> TableError:
     )
 
 
-def match_columns(names: list[str], card: ModelCard) -> dict[str, str | None]:
+def match_columns(names: list[str], card: CardView) -> dict[str, str | None]:
     """The column of the table for each feature: the one of its name, else one that differs in case and signs only."""
     by_plain: dict[str, list[str]] = {}
     for name in names:
@@ -163,7 +163,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
-def check_table(table: pa.Table, card: ModelCard, matches: dict[str, str]) -> Checked:
+def check_table(table: pa.Table, card: CardView, matches: dict[str, str]) -> Checked:
     """The rows whose features are all numbers that the model takes, and the cells that keep the others out."""
     bad = np.zeros(table.num_rows, dtype=bool)
     columns, found, count = [], [], 0
@@ -185,7 +185,7 @@ def check_table(table: pa.Table, card: ModelCard, matches: dict[str, str]) -> Ch
     return Checked(pa.table(arrays, names=names), rows, found[:MOST_ERRORS], count)
 
 
-def _numbers(column: pa.ChunkedArray, feature: Feature) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _numbers(column: pa.ChunkedArray, feature: FeatureView) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The column as floats, and where it has none that the model takes."""
     import pandas as pd
 
@@ -209,7 +209,7 @@ def _numbers(column: pa.ChunkedArray, feature: Feature) -> tuple[NDArray[np.floa
     return values, faults
 
 
-def _fault(cell: object, feature: Feature) -> str:
+def _fault(cell: object, feature: FeatureView) -> str:
     text = "" if cell is None else str(cell).strip()
     if not text:
         return "is empty"

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from streamlit_app.clients.card import CardError, ModelCard, parse_card
+from streamlit_app.clients.card import CardError, CardView, parse_card
 from streamlit_app.clients.errors import (
     ApiAway,
     ApiKeyRefused,
     ApiUnexpected,
-    FieldMessage,
+    FieldNote,
     failure,
     field_messages,
     json_object,
@@ -53,7 +53,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class PredictedRow:
     """One predicted row. `seconds` is the time that the call took, seen from here; `path` was asked.
 
     `contributions` says for each class what each feature adds to its margin; None where the API did not tell.
@@ -63,7 +63,7 @@ class Prediction:
     probabilities: Mapping[str, float]
     model_version: str
     request_id: str
-    warnings: tuple[FieldMessage, ...]
+    warnings: tuple[FieldNote, ...]
     seconds: float
     path: str
     contributions: Mapping[str, Mapping[str, float]] | None = None
@@ -96,7 +96,7 @@ class ApiClient:
     def close(self) -> None:
         self._session.close()
 
-    def model_card(self) -> ModelCard:
+    def model_card(self) -> CardView:
         """The card of the model that serves now."""
         response, request_id = self._call("GET", "/model")
         try:
@@ -114,11 +114,11 @@ class ApiClient:
         body = json_object(response)
         return Readiness(str(body.get("model_version") or ""), str(body.get("signature") or ""))
 
-    def predict(self, row: Mapping[str, float]) -> Prediction:
+    def predict(self, row: Mapping[str, float]) -> PredictedRow:
         """The class of one row, given by the names of the features."""
         return self._prediction("/predict", row)
 
-    def explain(self, row: Mapping[str, float]) -> Prediction:
+    def explain(self, row: Mapping[str, float]) -> PredictedRow:
         """The class of one row and why; without the why where the API has no reasons to give."""
         try:
             return self._prediction("/explain", row)
@@ -132,7 +132,7 @@ class ApiClient:
         response, _ = self._call("POST", "/predict", stream, {"Content-Type": ARROW_STREAM, "Accept": ARROW_STREAM})
         return response.content
 
-    def _prediction(self, path: str, row: Mapping[str, float]) -> Prediction:
+    def _prediction(self, path: str, row: Mapping[str, float]) -> PredictedRow:
         started = time.perf_counter()
         response, request_id = self._call("POST", path, dict(row))
         seconds = time.perf_counter() - started
@@ -152,7 +152,7 @@ class ApiClient:
                 "The prediction service gave an answer that this page does not understand.", request_id=request_id
             ) from error
         warnings = field_messages(body.get("warnings"))
-        return Prediction(class_name, probabilities, version, request_id, warnings, seconds, path, contributions)
+        return PredictedRow(class_name, probabilities, version, request_id, warnings, seconds, path, contributions)
 
     def _call(
         self,

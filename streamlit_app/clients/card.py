@@ -11,7 +11,7 @@ class CardError(ValueError):
 
 
 @dataclass(frozen=True)
-class Feature:
+class FeatureView:
     """One input of the model. `minimum`, `maximum`, `median` and `quantiles` (by share) are those of its training
     data, in `unit`."""
 
@@ -25,7 +25,7 @@ class Feature:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PictureView:
     """The features are the pixels of a picture, row by row from the top: `minimum` is empty, `maximum` full ink."""
 
     width: int
@@ -35,21 +35,21 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class ModelCard:
+class CardView:
     """Name, version, inputs and classes of the model that serves.
 
     `examples` are rows to start from, by the class that the model gave them; `picture` is there where a row is one.
-    `told` is the whole card, of which nothing else is certain to be there.
+    `raw` is the whole card, of which nothing else is certain to be there.
     """
 
     model_name: str
     model_version: str
-    features: tuple[Feature, ...]
+    features: tuple[FeatureView, ...]
     classes: tuple[str, ...]
     examples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     golden_rows: tuple[tuple[float, ...], ...] = ()
-    picture: Picture | None = None
-    told: Mapping[str, Any] = field(default_factory=dict)
+    picture: PictureView | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _number(value: Any, what: str) -> float:
@@ -64,7 +64,7 @@ def _text(value: Any, what: str) -> str:
     return value
 
 
-def _feature(entry: Any) -> Feature:
+def _feature(entry: Any) -> FeatureView:
     if not isinstance(entry, dict):
         raise CardError("a feature is not an object")
     name = _text(entry.get("name"), "a feature's name")
@@ -78,7 +78,7 @@ def _feature(entry: Any) -> Feature:
         for share, value in (told.items() if isinstance(told, dict) else ())
     }
     start = quantiles.get(0.5, minimum / 2 + maximum / 2)
-    return Feature(
+    return FeatureView(
         name=name,
         unit=str(entry.get("unit") or ""),
         integer=str(entry.get("dtype", "")).startswith(("int", "uint")),
@@ -114,7 +114,7 @@ def _examples(golden: list[tuple[list[float], list[float]]], classes: tuple[str,
     return examples
 
 
-def _picture(told: Any, features: int) -> Picture | None:
+def _picture(told: Any, features: int) -> PictureView | None:
     """None where the features are no picture, or not the pixels of the one that is told of."""
     if not isinstance(told, dict):
         return None
@@ -126,10 +126,10 @@ def _picture(told: Any, features: int) -> Picture | None:
         maximum = _number(told.get("maximum"), "a picture's maximum")
     except CardError:
         return None
-    return Picture(width, height, minimum, maximum) if minimum < maximum else None
+    return PictureView(width, height, minimum, maximum) if minimum < maximum else None
 
 
-def parse_card(body: Any) -> ModelCard:
+def parse_card(body: Any) -> CardView:
     """The card out of the decoded answer of GET /model. Raises CardError."""
     if not isinstance(body, dict):
         raise CardError("the card is not an object")
@@ -144,7 +144,7 @@ def parse_card(body: Any) -> ModelCard:
         raise CardError(str(error)) from error
     classes = tuple(str(name) for name in names)
     golden = _golden(body, len(features), len(classes))
-    return ModelCard(
+    return CardView(
         model_name=_text(body.get("model_name"), "model_name"),
         model_version=_text(body.get("model_version"), "model_version"),
         features=features,
@@ -152,5 +152,5 @@ def parse_card(body: Any) -> ModelCard:
         examples=_examples(golden, classes),
         golden_rows=tuple(tuple(values) for values, _ in golden),
         picture=_picture(body.get("picture"), len(features)),
-        told=body,
+        raw=body,
     )

@@ -7,7 +7,7 @@ import requests
 
 
 @dataclass(frozen=True)
-class FieldMessage:
+class FieldNote:
     """What the API says of one field."""
 
     field: str
@@ -20,7 +20,7 @@ class ApiError(Exception):
     advice = "Try again. If it happens again, give the request id to whoever runs the service."
 
     def __init__(
-        self, message: str, *, request_id: str = "", fields: tuple[FieldMessage, ...] = (), status: int = 0
+        self, message: str, *, request_id: str = "", fields: tuple[FieldNote, ...] = (), status: int = 0
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -72,12 +72,12 @@ def json_object(response: requests.Response) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def field_messages(entries: Any) -> tuple[FieldMessage, ...]:
+def field_messages(entries: Any) -> tuple[FieldNote, ...]:
     """The entries of `errors` or `warnings` in an answer."""
     if not isinstance(entries, list):
         return ()
     return tuple(
-        FieldMessage(str(entry.get("field", "")), str(entry.get("message", "")))
+        FieldNote(str(entry.get("field", "")), str(entry.get("message", "")))
         for entry in entries
         if isinstance(entry, dict)
     )

@@ -52,7 +52,7 @@ class TrainingRefused(ApiError):
 
 
 @dataclass(frozen=True)
-class Parameter:
+class ParameterInfo:
     """A hyperparameter that an estimator takes; `minimum` and `maximum` are None where there is no bound."""
 
     name: str
@@ -68,13 +68,13 @@ class Options:
     """What can be trained: built-in tables, estimators with their parameters, and the default configuration."""
 
     tables: tuple[str, ...]
-    estimators: Mapping[str, tuple[Parameter, ...]]
+    estimators: Mapping[str, tuple[ParameterInfo, ...]]
     defaults: Mapping[str, Any]
     table_bytes: int
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column of a table; `usable`: it can be a feature."""
 
     name: str
@@ -90,7 +90,7 @@ class CheckedTable:
     """What the checks say of a table; `classes` (rows by class) is None where no target was named."""
 
     rows: int
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     classes: Mapping[str, int] | None
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -98,7 +98,7 @@ class CheckedTable:
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """A training: what was asked for, how far it is, and how it ended; times are ISO 8601.
 
     `table` is the built-in table's name or the file's. `log` has the lines that were asked for.
@@ -125,7 +125,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Version:
+class TrainedVersion:
     """One trained model; `gate` is empty for a model that was never judged."""
 
     name: str
@@ -147,7 +147,7 @@ class Versions:
     """All that was trained, the newest first; `champion` is empty where none serves."""
 
     champion: str
-    versions: tuple[Version, ...]
+    versions: tuple[TrainedVersion, ...]
     last_training: Mapping[str, Any]
 
 
@@ -170,20 +170,20 @@ class TrainingClient:
         fields = ({"target": target} if target else {}) | ({"ignore": json.dumps(ignore)} if ignore else {})
         return _read(_checked, self._call("POST", "/inspect", fields, (name, file)))
 
-    def train(self, table: str, config: Mapping[str, Any], *, force: bool) -> Job:
+    def train(self, table: str, config: Mapping[str, Any], *, force: bool) -> TrainingJob:
         """Ask for a training with a built-in table."""
         return _read(_job, self._call("POST", "/train", {"data": table, "config": config, "force": force}))
 
-    def train_file(self, name: str, file: BinaryIO, config: Mapping[str, Any], *, force: bool) -> Job:
+    def train_file(self, name: str, file: BinaryIO, config: Mapping[str, Any], *, force: bool) -> TrainingJob:
         """Ask for a training with a file."""
         fields = {"config": json.dumps(config), "force": json.dumps(force)}
         return _read(_job, self._call("POST", "/train", fields, (name, file)))
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[TrainingJob]:
         """All jobs, the newest first, without their logs."""
         return _read(lambda body: [_job(entry) for entry in body["jobs"]], self._call("GET", "/jobs"))
 
-    def job(self, job_id: str, log_after: int = 0) -> Job:
+    def job(self, job_id: str, log_after: int = 0) -> TrainingJob:
         """One job with the lines of its log after the first so many."""
         return _read(_job, self._call("GET", f"/jobs/{quote(job_id, safe='')}?log_after={log_after}"))
 
@@ -290,7 +290,7 @@ def _options(body: Any) -> Options:
         tables=tuple(str(name) for name in body["tables"]),
         estimators={
             str(name): tuple(
-                Parameter(
+                ParameterInfo(
                     str(key),
                     told["kind"] == "integer",
                     float(told["default"]),
@@ -309,7 +309,7 @@ def _options(body: Any) -> Options:
 
 def _checked(body: Any) -> CheckedTable:
     columns = tuple(
-        Column(
+        TableColumn(
             str(entry["name"]),
             str(entry["dtype"]),
             bool(entry.get("usable")),
@@ -330,8 +330,8 @@ def _checked(body: Any) -> CheckedTable:
     )
 
 
-def _job(body: Any) -> Job:
-    return Job(
+def _job(body: Any) -> TrainingJob:
+    return TrainingJob(
         id=str(body["id"]),
         state=str(body["state"]),
         table=str(body.get("data") or body.get("file_name") or ""),
@@ -351,7 +351,7 @@ def _job(body: Any) -> Job:
 
 def _versions(body: Any) -> Versions:
     versions = tuple(
-        Version(
+        TrainedVersion(
             str(entry["version"]),
             str(entry.get("model_name") or ""),
             str(entry.get("trained_at") or ""),

@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.components.v2.types import ComponentRenderer
 
-from streamlit_app.clients.card import Picture
+from streamlit_app.clients.card import PictureView
 from streamlit_app.components import picture as pictures
 from streamlit_app.components.picture import Ink
 
@@ -19,7 +19,7 @@ def _component() -> ComponentRenderer:
     return st.components.v2.component("drawing_pad", html=html, css=css, js=js)
 
 
-def show_pad(picture: Picture, start: Ink, number: int, theme: str) -> Ink | None:
+def show_pad(picture: PictureView, start: Ink, number: int, theme: str) -> Ink | None:
     """Draw the sheet; returns what the visitor has drawn on it, None as long as that is nothing new.
 
     Each `number` is another sheet, which begins with the ink `start`; it has `fine` dots a pixel, as the answer has.

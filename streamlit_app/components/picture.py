@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
-from streamlit_app.clients.card import ModelCard, Picture
+from streamlit_app.clients.card import CardView, PictureView
 
 Ink = NDArray[np.float64]
 
@@ -42,12 +42,12 @@ class PictureError(ValueError):
     """The file is no image that can be used; the text is a sentence with a next step."""
 
 
-def fine(picture: Picture) -> int:
+def fine(picture: PictureView) -> int:
     """Dots of a drawing for each side of a pixel."""
     return max(1, FINE_DOTS // max(picture.width, picture.height))
 
 
-def to_values(ink: Ink, card: ModelCard, picture: Picture) -> list[float]:
+def to_values(ink: Ink, card: CardView, picture: PictureView) -> list[float]:
     """The row that the ink is: one number a pixel from the picture's minimum to its maximum, whole where they are."""
     # The grain of a link, so that a link gives the very same row.
     shares = np.round(np.clip(ink, 0, 1).ravel() * 255) / 255
@@ -58,7 +58,7 @@ def to_values(ink: Ink, card: ModelCard, picture: Picture) -> list[float]:
     ]
 
 
-def to_ink(values: list[float], picture: Picture) -> Ink:
+def to_ink(values: list[float], picture: PictureView) -> Ink:
     """The ink of a row; values beyond the picture's are empty or full."""
     width = picture.maximum - picture.minimum
     shares = (np.asarray(values, dtype=np.float64) - picture.minimum) / width
@@ -83,7 +83,7 @@ def unpack(text: object, height: int, width: int) -> Ink | None:
     return np.frombuffer(raw, np.uint8).astype(np.float64).reshape(height, width) / 255
 
 
-def read_image(data: bytes, picture: Picture, *, swap: bool = False) -> Ink:
+def read_image(data: bytes, picture: PictureView, *, swap: bool = False) -> Ink:
     """The ink of an image file, dark on light or light on dark, whichever it is; `swap`: the other way round.
 
     An image of the picture's very size is taken as it is, a larger one is cleaned of the paper's shade.
@@ -159,7 +159,7 @@ def _clean(ink: Ink) -> Ink:
     return np.clip((above / strongest - FAINT) / (FULL - FAINT), 0, 1)
 
 
-def shrink(ink: Ink, picture: Picture) -> Ink:
+def shrink(ink: Ink, picture: PictureView) -> Ink:
     """Ink of any size as a picture, in the middle and in proportion."""
     height, width = ink.shape
     scale = min(picture.width / width, picture.height / height)
@@ -170,7 +170,7 @@ def shrink(ink: Ink, picture: Picture) -> Ink:
     return shrunk
 
 
-def fit(ink: Ink, card: ModelCard, picture: Picture) -> Ink:
+def fit(ink: Ink, card: CardView, picture: PictureView) -> Ink:
     """The ink as training pictures have theirs: as large, at the same place, and as heavy. Empty ink stays empty.
 
     People draw small and thin, or in a corner: of 600 drawn figures, models of the 8 x 8 digits tell 30% as they are
@@ -213,7 +213,7 @@ def _box(inked: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
-def _frame(card: ModelCard, picture: Picture) -> tuple[int, int, int, int]:
+def _frame(card: CardView, picture: PictureView) -> tuple[int, int, int, int]:
     """Where training pictures have their ink, in pixels; all of the picture where the card does not tell."""
     often = [feature.quantiles.get(FRAME_SHARE, picture.minimum) for feature in card.features]
     return _box(to_ink(often, picture) >= FRAME_INK) or (0, picture.height, 0, picture.width)

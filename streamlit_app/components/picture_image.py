@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlit_app.clients.card import ModelCard, Picture
+from streamlit_app.clients.card import CardView, PictureView
 from streamlit_app.components.charts import AGAINST_COLOUR, PREDICTED_COLOUR
 from streamlit_app.components.picture import Ink
 from streamlit_app.components.text import plural
@@ -39,7 +39,7 @@ def share_image(shares: NDArray[np.float64], theme: str) -> Colours:
     return _enlarge(_blend(_colour(PAPER[theme]), _colour(PREDICTED_COLOUR), shares / (shares.max() or 1.0)))
 
 
-def pixels(card: ModelCard, picture: Picture, told: Mapping[str, float]) -> NDArray[np.float64]:
+def pixels(card: CardView, picture: PictureView, told: Mapping[str, float]) -> NDArray[np.float64]:
     """Numbers by the features' names as a matrix; 0 where there is none."""
     values = [float(told.get(feature.name, 0.0)) for feature in card.features]
     return np.array(values).reshape(picture.height, picture.width)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from streamlit_app.clients.api_client import ApiClient
-from streamlit_app.clients.card import ModelCard
+from streamlit_app.clients.card import CardView
 from streamlit_app.clients.errors import ApiError
 from streamlit_app.components.text import escape, humanise
 
@@ -42,16 +42,16 @@ def visitors_url() -> str:
 
 # An error is raised through the cache and so never kept.
 @st.cache_data(ttl=CARD_TTL_SECONDS, max_entries=4, show_spinner=False)
-def _card(base_url: str) -> ModelCard:
+def _card(base_url: str) -> CardView:
     return _client(base_url).model_card()
 
 
-def fetch_card() -> ModelCard:
+def fetch_card() -> CardView:
     """The card, at most CARD_TTL_SECONDS old. Raises ApiError."""
     return _card(client().base_url)
 
 
-def card_or_stop(title: str) -> ModelCard:
+def card_or_stop(title: str) -> CardView:
     """The card; without one the page ends here, with the reason and a way to try again."""
     try:
         return fetch_card()
@@ -96,7 +96,7 @@ def metrics(values: dict[str, str]) -> None:
             st.metric(escape(name), value, width="content")
 
 
-def show_error(error: ApiError, card: ModelCard | None = None) -> None:
+def show_error(error: ApiError, card: CardView | None = None) -> None:
     """One sentence on what happened and one on what to do; never a trace."""
     lines = [f"{escape(error.message)} {escape(error.advice)}"]
     names = {feature.name: humanise(feature.name) for feature in card.features} if card else {}
@@ -106,7 +106,7 @@ def show_error(error: ApiError, card: ModelCard | None = None) -> None:
         st.caption(f"Request id: {escape(error.request_id)}")
 
 
-def offer_retry(error: ApiError, card: ModelCard | None = None) -> NoReturn:
+def offer_retry(error: ApiError, card: CardView | None = None) -> NoReturn:
     """Show the error with a button that starts afresh, and end the page there."""
     show_error(error, card)
     st.button("Try again", on_click=forget_card, key="try_again")

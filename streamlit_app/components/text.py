@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 
-from streamlit_app.clients.card import Feature
+from streamlit_app.clients.card import FeatureView
 
 
 def escape(text: str) -> str:
@@ -23,7 +23,7 @@ def shorten(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
-def label(feature: Feature) -> str:
+def label(feature: FeatureView) -> str:
     """The feature's name and unit, escaped: "Sepal length (cm)"."""
     unit = f" ({feature.unit})" if feature.unit else ""
     return escape(humanise(feature.name) + unit)
@@ -34,7 +34,7 @@ def number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def training_range(feature: Feature) -> str:
+def training_range(feature: FeatureView) -> str:
     """The values that the model has seen: "trained on 4.3 to 7.9"."""
     if feature.minimum == feature.maximum:
         return f"always {number(feature.minimum)} in training"
@@ -50,12 +50,12 @@ def percent(probability: float) -> str:
     return f"{probability:.1%}"
 
 
-def value_with_unit(feature: Feature, value: float) -> str:
+def value_with_unit(feature: FeatureView, value: float) -> str:
     """ "1.4 cm"."""
     return f"{number(value)} {feature.unit}".strip()
 
 
-def feature_with_value(feature: Feature, value: float) -> str:
+def feature_with_value(feature: FeatureView, value: float) -> str:
     """ "Petal length 1.4 cm", "Pixel 2 5 = 9"."""
     sign = "" if feature.unit else "= "
     return f"{humanise(feature.name)} {sign}{value_with_unit(feature, value)}"

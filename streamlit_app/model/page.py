@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from streamlit_app.clients.card import ModelCard
+from streamlit_app.clients.card import CardView
 from streamlit_app.clients.errors import ApiError
 from streamlit_app.components import service
 from streamlit_app.components.charts import confusion_chart, confusion_words, share_chart, share_words
@@ -54,7 +54,7 @@ def show() -> None:
     _versions(card)
     st.download_button(
         "Download the card",
-        json.dumps(card.told, indent=2),
+        json.dumps(card.raw, indent=2),
         file_name=f"{card.model_name}-card.json",
         mime="application/json",
         on_click="ignore",
@@ -62,12 +62,12 @@ def show() -> None:
     )
 
 
-def _facts(card: ModelCard) -> None:
-    data = mapping(card.told.get("data"))
-    facts = {"Version": card.model_version, "Trained": _when(card.told.get("trained_at"))}
-    if estimator := card.told.get("estimator"):
+def _facts(card: CardView) -> None:
+    data = mapping(card.raw.get("data"))
+    facts = {"Version": card.model_version, "Trained": _when(card.raw.get("trained_at"))}
+    if estimator := card.raw.get("estimator"):
         facts["Estimator"] = estimator_name(str(estimator))
-    if predictor := card.told.get("predictor"):
+    if predictor := card.raw.get("predictor"):
         facts["Answered by"] = PREDICTORS.get(str(predictor), str(predictor))
     if picture := card.picture:
         ends = f"from {number(picture.minimum)} (empty) to {number(picture.maximum)} (ink)"
@@ -75,7 +75,7 @@ def _facts(card: ModelCard) -> None:
     if data:
         facts["Trained from"] = _source(data)
         facts["Digest of the data"] = shorten(str(data.get("sha256") or "not told"), LONGEST_DIGEST)
-    facts["Code (git commit)"] = shorten(str(card.told.get("git_commit") or "not told"), LONGEST_DIGEST)
+    facts["Code (git commit)"] = shorten(str(card.raw.get("git_commit") or "not told"), LONGEST_DIGEST)
     facts["Signature"] = _signature(card)
     st.table({escape(name): escape(value) for name, value in facts.items()}, border="horizontal")
 
@@ -96,8 +96,8 @@ def _source(data: Mapping[str, Any]) -> str:
     return text
 
 
-def _signature(card: ModelCard) -> str:
-    told = card.told.get("signature")
+def _signature(card: CardView) -> str:
+    told = card.raw.get("signature")
     if not isinstance(told, str) or not told:
         try:
             told = service.client().ready().signature
@@ -106,32 +106,32 @@ def _signature(card: ModelCard) -> str:
     return SIGNATURES.get(told, told) or "Not told"
 
 
-def _metrics(card: ModelCard) -> None:
-    shown = figures(card.told.get("metrics"))
+def _metrics(card: CardView) -> None:
+    shown = figures(card.raw.get("metrics"))
     if not shown:
         return
     st.subheader("How good it is", anchor=False)
     service.metrics(shown)
-    folds = "" if mapping(mapping(card.told.get("metrics")).get("cross_validation")) else " It was not cross-validated."
+    folds = "" if mapping(mapping(card.raw.get("metrics")).get("cross_validation")) else " It was not cross-validated."
     st.caption(f"Measured on rows that it was not trained on.{folds}")
 
 
-def _gate(card: ModelCard) -> None:
-    gate = mapping(card.told.get("gate"))
+def _gate(card: CardView) -> None:
+    gate = mapping(card.raw.get("gate"))
     if gate:
         st.subheader("Why it serves", anchor=False)
         show_gate(gate)
 
 
-def _warnings(card: ModelCard) -> None:
-    told = mapping(card.told.get("data")).get("warnings")
+def _warnings(card: CardView) -> None:
+    told = mapping(card.raw.get("data")).get("warnings")
     if isinstance(told, list) and told:
         with st.expander(f"{plural(len(told), 'warning')} about the training data", icon=":material/warning:"):
             st.markdown("\n".join(f"- {escape(str(text))}" for text in told))
 
 
-def _confusion(card: ModelCard) -> None:
-    matrix, classes = matrix_of(card.told)
+def _confusion(card: CardView) -> None:
+    matrix, classes = matrix_of(card.raw)
     if not matrix:
         return
     st.subheader("Where it errs", anchor=False)
@@ -140,10 +140,10 @@ def _confusion(card: ModelCard) -> None:
     st.caption(escape(shorten(words, 400)))
 
 
-def _importance(card: ModelCard) -> None:
+def _importance(card: CardView) -> None:
     told = {
         str(name): float(value)
-        for name, value in mapping(card.told.get("feature_importance")).items()
+        for name, value in mapping(card.raw.get("feature_importance")).items()
         if isinstance(value, int | float)
     }
     note = "Each feature's share in what the model makes of a row, from its card."
@@ -170,7 +170,7 @@ def _importance(card: ModelCard) -> None:
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _explained(_version: str, _card: ModelCard) -> tuple[dict[str, float], int]:
+def _explained(_version: str, _card: CardView) -> tuple[dict[str, float], int]:
     sums: dict[str, float] = {}
     rows = _card.golden_rows[:MOST_EXPLAINED_ROWS]
     try:
@@ -188,7 +188,7 @@ def _explained(_version: str, _card: ModelCard) -> tuple[dict[str, float], int]:
     return {name: value / len(rows) for name, value in sums.items()}, len(rows)
 
 
-def _features(card: ModelCard) -> None:
+def _features(card: CardView) -> None:
     with st.expander(f"{plural(len(card.features), 'feature')}, with what was seen in training"):
         rows = [
             {
@@ -203,9 +203,9 @@ def _features(card: ModelCard) -> None:
         st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The model's features")
 
 
-def _details(card: ModelCard) -> None:
+def _details(card: CardView) -> None:
     for title, name in (("Hyperparameters", "hyperparameters"), ("Package versions", "packages")):
-        told = mapping(card.told.get(name))
+        told = mapping(card.raw.get(name))
         if told:
             with st.expander(title):
                 rows = {escape(str(key)): escape(_shown(value)) for key, value in told.items()}
@@ -216,9 +216,9 @@ def _shown(value: Any) -> str:
     return number(value) if isinstance(value, float) else str(value)
 
 
-def _versions(card: ModelCard) -> None:
+def _versions(card: CardView) -> None:
     """The store's versions, where the API tells them."""
-    told = card.told.get("versions")
+    told = card.raw.get("versions")
     if isinstance(told, list) and told:
         with st.expander(plural(len(told), "version") + " in the store"):
             st.dataframe(pd.DataFrame({"Version": [str(item) for item in told]}), hide_index=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from streamlit_app.clients.card import Feature, ModelCard
+from streamlit_app.clients.card import CardView, FeatureView
 from streamlit_app.components.text import escape, label, training_range
 from streamlit_app.predict.sliders import LARGEST_INTEGER, make_slider
 
@@ -21,7 +21,7 @@ RESERVED_PARAMETERS = {"embed", "embed_options"}
 KIND_PARAMETER = "_inputs"
 
 
-def read_link(card: ModelCard) -> None:
+def read_link(card: CardView) -> None:
     """Set the session's row from the address where the session has none yet that fits the card."""
     names = [feature.name for feature in card.features]
     row = st.session_state.get("row")
@@ -35,7 +35,7 @@ def read_link(card: ModelCard) -> None:
     set_row({name: sliders[name].start if (value := linked[name]) is None else value for name in names})
 
 
-def write_link(card: ModelCard, row: dict[str, float]) -> None:
+def write_link(card: CardView, row: dict[str, float]) -> None:
     """Put the row into the address, so that it survives a lost session and can be passed on."""
     wanted = {name: repr(value) for name, value in row.items() if name.lower() not in RESERVED_PARAMETERS}
     names = {feature.name for feature in card.features}
@@ -71,7 +71,7 @@ def show_kind() -> str:
     return kind
 
 
-def show_inputs(card: ModelCard, kind: str) -> dict[str, float]:
+def show_inputs(card: CardView, kind: str) -> dict[str, float]:
     """One input a feature, in the card's order; returns the row that they show."""
     row: dict[str, float] = {}
     many = len(card.features) > MOST_INPUTS
@@ -88,11 +88,11 @@ def show_inputs(card: ModelCard, kind: str) -> dict[str, float]:
     return row
 
 
-def _key(kind: str, feature: Feature) -> str:
+def _key(kind: str, feature: FeatureView) -> str:
     return f"{kind}:{st.session_state['row_number']}:{feature.name}"
 
 
-def _slider(feature: Feature, value: float) -> float:
+def _slider(feature: FeatureView, value: float) -> float:
     slider = make_slider(feature)
     key = _key("slider", feature)
     _within(key, value, slider.clamp)
@@ -108,7 +108,7 @@ def _slider(feature: Feature, value: float) -> float:
     return slider.clamp(picked)
 
 
-def _number(feature: Feature, value: float) -> float:
+def _number(feature: FeatureView, value: float) -> float:
     slider = make_slider(feature)
     key = _key("number", feature)
 
@@ -135,7 +135,7 @@ def _within(key: str, value: float, clamp: Callable[[float], float]) -> None:
         st.session_state[key] = clamp(value)
 
 
-def _linked_value(feature: Feature) -> float | None:
+def _linked_value(feature: FeatureView) -> float | None:
     if feature.name.lower() in RESERVED_PARAMETERS:
         return None
     try:

@@ -7,8 +7,8 @@ from statistics import median
 
 import streamlit as st
 
-from streamlit_app.clients.api_client import Prediction
-from streamlit_app.clients.card import ModelCard, Picture
+from streamlit_app.clients.api_client import PredictedRow
+from streamlit_app.clients.card import CardView, PictureView
 from streamlit_app.clients.errors import ApiError, InputRejected
 from streamlit_app.components import service
 from streamlit_app.components.charts import place_chart, probability_chart, probability_words, reason_chart
@@ -56,7 +56,7 @@ def show() -> None:
 
 
 @st.fragment
-def _work(card: ModelCard) -> None:
+def _work(card: CardView) -> None:
     """Inputs and result; a move of a slider runs this part of the page only."""
     if card.picture:
         _work_on_picture(card, card.picture)
@@ -70,7 +70,7 @@ def _work(card: ModelCard) -> None:
         _result(card, row)
 
 
-def _work_on_picture(card: ModelCard, picture: Picture) -> None:
+def _work_on_picture(card: CardView, picture: PictureView) -> None:
     picture_inputs.read_link(card, picture)
     left, right = st.columns([2, 3], gap="large")
     with left:
@@ -83,7 +83,7 @@ def _work_on_picture(card: ModelCard, picture: Picture) -> None:
             _result(card, row)
 
 
-def _inputs(card: ModelCard) -> dict[str, float]:
+def _inputs(card: CardView) -> dict[str, float]:
     _examples(card)
     kind = inputs.show_kind()
     if not _is_slow():
@@ -106,7 +106,7 @@ def _seconds() -> deque[float]:
     return seconds
 
 
-def _examples(card: ModelCard) -> None:
+def _examples(card: CardView) -> None:
     names = [feature.name for feature in card.features]
     rows = {"Typical": tuple(make_slider(feature).start for feature in card.features), **card.examples}
     if len(rows) > MOST_EXAMPLE_BUTTONS + 1:
@@ -129,7 +129,7 @@ def _examples(card: ModelCard) -> None:
             st.button(escape(humanise(label_)), key=f"example:{label_}", on_click=inputs.set_row, args=(row,))
 
 
-def _result(card: ModelCard, row: dict[str, float]) -> None:
+def _result(card: CardView, row: dict[str, float]) -> None:
     try:
         prediction = service.client().explain(row)
     except InputRejected as error:
@@ -146,7 +146,7 @@ def _result(card: ModelCard, row: dict[str, float]) -> None:
     _show(card, row, prediction)
 
 
-def _reload_if_changed(card: ModelCard) -> None:
+def _reload_if_changed(card: CardView) -> None:
     """Start the page afresh when the model was replaced by one with other features after `card` was fetched."""
     service.forget_card()
     try:
@@ -159,7 +159,7 @@ def _reload_if_changed(card: ModelCard) -> None:
         st.rerun()
 
 
-def _show(card: ModelCard, row: dict[str, float], prediction: Prediction) -> None:
+def _show(card: CardView, row: dict[str, float], prediction: PredictedRow) -> None:
     theme = service.theme()
     probabilities, name = prediction.probabilities, prediction.class_name
     with st.container(border=True):
@@ -188,7 +188,9 @@ def _show(card: ModelCard, row: dict[str, float], prediction: Prediction) -> Non
     _request(row, prediction)
 
 
-def _show_picture(card: ModelCard, picture: Picture, row: dict[str, float], prediction: Prediction, theme: str) -> None:
+def _show_picture(
+    card: CardView, picture: PictureView, row: dict[str, float], prediction: PredictedRow, theme: str
+) -> None:
     """The picture itself, and which of its pixels speak for the class."""
     ink, name = picture_inputs.ink_of(row, picture), prediction.class_name
     strange = len({item.field for item in prediction.warnings} | {feature.name for feature in outside(card, row)})
@@ -212,7 +214,7 @@ def _show_picture(card: ModelCard, picture: Picture, row: dict[str, float], pred
             )
 
 
-def _where(card: ModelCard, row: dict[str, float], prediction: Prediction, ranked: list[str], theme: str) -> None:
+def _where(card: CardView, row: dict[str, float], prediction: PredictedRow, ranked: list[str], theme: str) -> None:
     places = places_of(card, row, ranked)
     features = {feature.name: feature for feature in card.features}
     with st.container(border=True):
@@ -235,7 +237,7 @@ def _where(card: ModelCard, row: dict[str, float], prediction: Prediction, ranke
         )
 
 
-def _request(row: dict[str, float], prediction: Prediction) -> None:
+def _request(row: dict[str, float], prediction: PredictedRow) -> None:
     milliseconds = max(1, round(prediction.seconds * 1000))
     st.caption(f"Model {escape(prediction.model_version)} · answered in {milliseconds} ms")
     with st.expander("Copy as curl", icon=":material/terminal:"):

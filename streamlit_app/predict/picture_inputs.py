@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from streamlit_app.clients.card import ModelCard, Picture
+from streamlit_app.clients.card import CardView, PictureView
 from streamlit_app.components import picture as pictures
 from streamlit_app.components import service
 from streamlit_app.components.drawing_pad import show_pad
@@ -32,7 +32,7 @@ class Sheet:
     drawn: Ink | None = None
 
 
-def read_link(card: ModelCard, picture: Picture) -> None:
+def read_link(card: CardView, picture: PictureView) -> None:
     """Set the session's row from the address where the session has none yet that fits the card; else it is empty."""
     names = [feature.name for feature in card.features]
     row = st.session_state.get("row")
@@ -47,7 +47,7 @@ def read_link(card: ModelCard, picture: Picture) -> None:
     _set_ink(np.zeros((picture.height, picture.width)) if ink is None else ink, card, picture)
 
 
-def begin(picture: Picture) -> None:
+def begin(picture: PictureView) -> None:
     """The browser has forgotten its sheet when the visitor comes back to the page: it gets what was drawn on it."""
     sheet: Sheet | None = st.session_state.get("sheet")
     if sheet is None or sheet.drawn is None:
@@ -57,7 +57,7 @@ def begin(picture: Picture) -> None:
         st.session_state["sheet"] = Sheet(sheet.number + 1, sheet.drawn)
 
 
-def write_link(card: ModelCard, picture: Picture, row: dict[str, float]) -> None:
+def write_link(card: CardView, picture: PictureView, row: dict[str, float]) -> None:
     """Put the picture into the address; numbers beyond those of a picture go there by their names."""
     if st.session_state.get("picture_kind") == inputs.NUMBERS:
         inputs.write_link(card, row)
@@ -69,17 +69,17 @@ def write_link(card: ModelCard, picture: Picture, row: dict[str, float]) -> None
         st.query_params.from_dict(wanted)
 
 
-def ink_of(row: dict[str, float], picture: Picture) -> Ink:
+def ink_of(row: dict[str, float], picture: PictureView) -> Ink:
     """The picture that a row is."""
     return pictures.to_ink(list(row.values()), picture)
 
 
-def is_empty(row: dict[str, float], picture: Picture) -> bool:
+def is_empty(row: dict[str, float], picture: PictureView) -> bool:
     """Nothing is drawn."""
     return all(value == picture.minimum for value in row.values())
 
 
-def show_inputs(card: ModelCard, picture: Picture) -> dict[str, float]:
+def show_inputs(card: CardView, picture: PictureView) -> dict[str, float]:
     """Examples and the chosen way to give a picture; returns the row."""
     _examples(card, picture)
     ways = [DRAW, UPLOAD, inputs.NUMBERS]
@@ -106,13 +106,13 @@ def show_inputs(card: ModelCard, picture: Picture) -> dict[str, float]:
     return dict(st.session_state["row"])
 
 
-def _set_ink(ink: Ink, card: ModelCard, picture: Picture) -> None:
+def _set_ink(ink: Ink, card: CardView, picture: PictureView) -> None:
     names = [feature.name for feature in card.features]
     inputs.set_row(dict(zip(names, pictures.to_values(ink, card, picture), strict=True)))
     _new_sheet(picture)
 
 
-def _new_sheet(picture: Picture) -> None:
+def _new_sheet(picture: PictureView) -> None:
     """A sheet with the session's row on it."""
     grain = pictures.fine(picture)
     start = ink_of(st.session_state["row"], picture).repeat(grain, axis=0).repeat(grain, axis=1)
@@ -120,7 +120,7 @@ def _new_sheet(picture: Picture) -> None:
     st.session_state["sheet"] = Sheet(before.number + 1 if before else 1, start)
 
 
-def _examples(card: ModelCard, picture: Picture) -> None:
+def _examples(card: CardView, picture: PictureView) -> None:
     if not card.examples:
         return
 
@@ -158,7 +158,7 @@ def _fitting() -> bool:
     )
 
 
-def _drawn(card: ModelCard, picture: Picture) -> Ink | None:
+def _drawn(card: CardView, picture: PictureView) -> Ink | None:
     """What is drawn as a picture; None as long as the sheet is as it began."""
     sheet: Sheet = st.session_state["sheet"]
     drawn = show_pad(picture, sheet.start, sheet.number, service.theme())
@@ -170,7 +170,7 @@ def _drawn(card: ModelCard, picture: Picture) -> Ink | None:
     return pictures.fit(sheet.drawn, card, picture) if fitting else pictures.shrink(sheet.drawn, picture)
 
 
-def _uploaded(card: ModelCard, picture: Picture) -> Ink | None:
+def _uploaded(card: CardView, picture: PictureView) -> Ink | None:
     """The image as a picture; None where there is none that can be read."""
     limit = min(LARGEST_IMAGE_MB, int(st.get_option("server.maxUploadSize")) - 1)
     file = st.file_uploader("Image", type=IMAGE_TYPES, key="image", max_upload_size=limit)

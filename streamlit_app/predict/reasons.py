@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from streamlit_app.clients.card import Feature, ModelCard
+from streamlit_app.clients.card import CardView, FeatureView
 from streamlit_app.components.text import escape, feature_with_value, humanise, number, value_with_unit
 
 # More bars than this do not fit on a phone.
@@ -23,7 +23,7 @@ class Reason:
     contribution: float
 
 
-def reasons_for(card: ModelCard, row: Mapping[str, float], parts: Mapping[str, float]) -> list[Reason]:
+def reasons_for(card: CardView, row: Mapping[str, float], parts: Mapping[str, float]) -> list[Reason]:
     """The contributions to one class, the strongest first; those of many features end in one sum."""
     known = [feature for feature in card.features if feature.name in parts]
     known.sort(key=lambda feature: -abs(parts[feature.name]))
@@ -69,7 +69,7 @@ class Place:
     words: str
 
 
-def places_of(card: ModelCard, row: Mapping[str, float], first: list[str]) -> list[Place]:
+def places_of(card: CardView, row: Mapping[str, float], first: list[str]) -> list[Place]:
     """One place a feature; of many features those outside the training range, and the ones named in `first`."""
     features = list(card.features)
     if len(features) > MOST_BARS:
@@ -80,16 +80,16 @@ def places_of(card: ModelCard, row: Mapping[str, float], first: list[str]) -> li
     return [_place(feature, row[feature.name]) for feature in features]
 
 
-def outside(card: ModelCard, row: Mapping[str, float]) -> list[Feature]:
+def outside(card: CardView, row: Mapping[str, float]) -> list[FeatureView]:
     """The features whose value no training row reached."""
     return [feature for feature in card.features if _outside(feature, row[feature.name])]
 
 
-def _outside(feature: Feature, value: float) -> bool:
+def _outside(feature: FeatureView, value: float) -> bool:
     return not feature.minimum <= value <= feature.maximum
 
 
-def _place(feature: Feature, value: float) -> Place:
+def _place(feature: FeatureView, value: float) -> Place:
     width = feature.maximum - feature.minimum
 
     def share(at: float) -> float:
@@ -112,7 +112,7 @@ def _place(feature: Feature, value: float) -> Place:
     )
 
 
-def place_in_words(feature: Feature, value: float) -> str:
+def place_in_words(feature: FeatureView, value: float) -> str:
     """ "1.4 cm lies among the lowest 25% of the training rows"."""
     shown = value_with_unit(feature, value)
     ends = f"{number(feature.minimum)} to {number(feature.maximum)}"

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from streamlit_app.clients.card import Feature
+from streamlit_app.clients.card import FeatureView
 
 # How far a slider goes beyond the training range, as a share of its width; the API warns about such values.
 MARGIN = Decimal("0.1")
@@ -44,7 +44,7 @@ class Slider:
         return self.clamp(value) if math.isfinite(value) else None
 
 
-def make_slider(feature: Feature) -> Slider:
+def make_slider(feature: FeatureView) -> Slider:
     """The slider of one feature; also for a feature that was constant, tiny or huge in the training data."""
     limit = Decimal(LARGEST_INTEGER) if feature.integer else LARGEST_FLOAT
     low, high = (_bounded(Decimal(repr(value)), limit) for value in (feature.minimum, feature.maximum))

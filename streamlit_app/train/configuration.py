@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from streamlit_app.clients.training_client import Options, Parameter
+from streamlit_app.clients.training_client import Options, ParameterInfo
 from streamlit_app.components.text import escape, humanise, number
 
 ESTIMATORS = {"xgboost": "XGBoost", "random-forest": "Random forest", "logistic-regression": "Logistic regression"}
@@ -52,7 +52,7 @@ def _parameters(options: Options, estimator: str) -> dict[str, int | float]:
     return chosen
 
 
-def _parameter(estimator: str, parameter: Parameter) -> int | float:
+def _parameter(estimator: str, parameter: ParameterInfo) -> int | float:
     kind = int if parameter.integer else float
 
     def bound(value: float | None) -> int | float | None:

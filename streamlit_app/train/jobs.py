@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from streamlit_app.clients.errors import ApiError
-from streamlit_app.clients.training_client import Job, TrainingClient
+from streamlit_app.clients.training_client import TrainingClient, TrainingJob
 from streamlit_app.components import service
 from streamlit_app.components.charts import confusion_chart, confusion_words
 from streamlit_app.components.figures import figures, mapping, matrix_of
@@ -32,14 +32,14 @@ STATES = {
 
 
 @dataclass
-class Log:
+class JobLog:
     """The last lines of a job's log, and how many there were in all."""
 
     job_id: str
     lines: list[str] = field(default_factory=list)
     seen: int = 0
 
-    def add(self, job: Job) -> None:
+    def add(self, job: TrainingJob) -> None:
         """Take over the lines that were asked for."""
         self.lines = [*self.lines, *job.log][-MOST_LINES:]
         # The service forgets the first lines of a long log, and a line may be written while it answers.
@@ -69,11 +69,11 @@ def show_jobs(client: TrainingClient, champion: str) -> None:
             )
 
 
-def _title(job: Job) -> str:
+def _title(job: TrainingJob) -> str:
     return f"{moment(job.created_at)} · {job.table} · {told_in_short(job.config)}"
 
 
-def _row(job: Job) -> dict[str, str]:
+def _row(job: TrainingJob) -> dict[str, str]:
     return {
         "Asked for (UTC)": moment(job.created_at),
         "Table": job.table,
@@ -85,9 +85,9 @@ def _row(job: Job) -> dict[str, str]:
 
 def _watch(client: TrainingClient, job_id: str) -> None:
     """Ask anew every second, without a wink of the rest of the page."""
-    log: Log = st.session_state.get("log") or Log(job_id)
+    log: JobLog = st.session_state.get("log") or JobLog(job_id)
     if log.job_id != job_id:
-        log = Log(job_id)
+        log = JobLog(job_id)
     try:
         job = client.job(job_id, log.seen)
     except ApiError as error:
@@ -120,7 +120,7 @@ def _show_cancel_error() -> None:
         session.show_error(error)
 
 
-def _show_log(lines: Sequence[str], job: Job) -> None:
+def _show_log(lines: Sequence[str], job: TrainingJob) -> None:
     if not lines:
         return
     with st.expander("Log", expanded=not job.is_over, icon=":material/terminal:"):
@@ -129,7 +129,7 @@ def _show_log(lines: Sequence[str], job: Job) -> None:
             st.caption(f"The last {len(lines):,} of {job.log_lines:,} lines.")
 
 
-def _ended(client: TrainingClient, job: Job, champion: str) -> None:
+def _ended(client: TrainingClient, job: TrainingJob, champion: str) -> None:
     if not job.card:
         word, icon = STATES.get(job.state, (job.state, ":material/info:"))
         show = st.error if job.state == "failed" else st.info

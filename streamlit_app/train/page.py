@@ -10,7 +10,7 @@ from streamlit_app.components.text import escape
 from streamlit_app.train import session
 from streamlit_app.train.configuration import choose_config
 from streamlit_app.train.jobs import show_jobs
-from streamlit_app.train.table import Table, choose_table
+from streamlit_app.train.table import TrainingTable, choose_table
 from streamlit_app.train.versions import show_switch, show_versions
 
 TITLE = "Train"
@@ -61,7 +61,7 @@ def _work(client: TrainingClient) -> None:
             show_versions(client, versions)
 
 
-def _start(client: TrainingClient, table: Table | None, config: dict[str, Any]) -> None:
+def _start(client: TrainingClient, table: TrainingTable | None, config: dict[str, Any]) -> None:
     """The last step: the button, and what the service says to it."""
     st.subheader("3 · Train", anchor=False)
     force = st.checkbox(

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from streamlit_app.clients.errors import ApiError
-from streamlit_app.clients.training_client import CheckedTable, Column, Job, Options, TrainingClient
+from streamlit_app.clients.training_client import CheckedTable, Options, TableColumn, TrainingClient, TrainingJob
 from streamlit_app.components.charts import count_chart, share_words
 from streamlit_app.components.service import theme
 from streamlit_app.components.text import escape, plural
@@ -23,7 +23,7 @@ MOST_BARS = 40
 
 
 @dataclass
-class Table:
+class TrainingTable:
     """What a model shall be trained from, with what its checks said of it for this target.
 
     A built-in table has no file and knows its target; `ignore` names the columns that are left out.
@@ -39,7 +39,7 @@ class Table:
     def is_usable(self) -> bool:
         return not self.checked.errors and (self.file is None or self.target is not None)
 
-    def train(self, client: TrainingClient, config: dict[str, object], *, force: bool) -> Job:
+    def train(self, client: TrainingClient, config: dict[str, object], *, force: bool) -> TrainingJob:
         """Ask for a training. Raises ApiError."""
         if self.file is None:
             return client.train(self.name, config, force=force)
@@ -55,7 +55,7 @@ class Checks:
     said: dict[tuple[str | None, tuple[str, ...]], CheckedTable] = field(default_factory=dict)
 
 
-def choose_table(client: TrainingClient, options: Options) -> Table | None:
+def choose_table(client: TrainingClient, options: Options) -> TrainingTable | None:
     """Draw the step; None as long as there is no table."""
     st.subheader("1 · Table", anchor=False)
     source = st.segmented_control("Source", [BUILT_IN, FILE], default=BUILT_IN, required=True, key="source")
@@ -70,14 +70,14 @@ def choose_table(client: TrainingClient, options: Options) -> Table | None:
     return table
 
 
-def _built_in(client: TrainingClient, options: Options) -> Table | None:
+def _built_in(client: TrainingClient, options: Options) -> TrainingTable | None:
     name = st.selectbox("Table", options.tables, key="built_in")
     if name is None:
         return None
-    return Table(name, _check(client, f"built in:{name}", name))
+    return TrainingTable(name, _check(client, f"built in:{name}", name))
 
 
-def _file(client: TrainingClient, options: Options) -> Table | None:
+def _file(client: TrainingClient, options: Options) -> TrainingTable | None:
     limit = int(st.get_option("server.maxUploadSize")) - 1
     if options.table_bytes:
         limit = min(limit, max(1, options.table_bytes // MEBIBYTE))
@@ -101,7 +101,7 @@ def _file(client: TrainingClient, options: Options) -> Table | None:
         placeholder="Choose the column that holds the class",
     )
     if not target:
-        return Table(file.name, seen, file)
+        return TrainingTable(file.name, seen, file)
     ignore = tuple(
         st.multiselect(
             "Columns to leave out",
@@ -111,7 +111,7 @@ def _file(client: TrainingClient, options: Options) -> Table | None:
             help="Such as the number of a row, a text, or what is only known after the class is.",
         )
     )
-    return Table(file.name, _check(client, source, file.name, file, target, ignore), file, target, ignore)
+    return TrainingTable(file.name, _check(client, source, file.name, file, target, ignore), file, target, ignore)
 
 
 def _check(
@@ -134,7 +134,7 @@ def _check(
     return kept.said[use]
 
 
-def _show(table: Table) -> None:
+def _show(table: TrainingTable) -> None:
     checked = table.checked
     names = [column.name for column in checked.columns]
     preview = pd.DataFrame([dict(zip(names, row, strict=False)) for row in checked.preview], columns=names)
@@ -160,7 +160,7 @@ def _show(table: Table) -> None:
         st.success("The checks found nothing amiss.", icon=":material/check_circle:")
 
 
-def _use(column: Column, table: Table) -> str:
+def _use(column: TableColumn, table: TrainingTable) -> str:
     if column.name == table.target:
         return "target"
     if column.name in table.ignore:
@@ -168,7 +168,7 @@ def _use(column: Column, table: Table) -> str:
     return FEATURE if column.usable else "cannot be used"
 
 
-def _columns(table: Table) -> pd.DataFrame:
+def _columns(table: TrainingTable) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from streamlit_app.clients.errors import ApiError
-from streamlit_app.clients.training_client import TrainingClient, Version, Versions
+from streamlit_app.clients.training_client import TrainedVersion, TrainingClient, Versions
 from streamlit_app.components import service
 from streamlit_app.components.promotion import show_gate, verdict
 from streamlit_app.components.text import escape, moment, percent
@@ -79,7 +79,7 @@ def _roll_back(client: TrainingClient) -> None:
     st.session_state["switched"] = champion, service.wait_for_version(champion)
 
 
-def _row(version: Version, champion: str) -> dict[str, object]:
+def _row(version: TrainedVersion, champion: str) -> dict[str, object]:
     return {
         "": "champion" if version.name == champion else "",
         "Version": version.name,

@@ -9,11 +9,11 @@ from pyarrow import parquet
 
 from streamlit_app.batch import table as table_module
 from streamlit_app.batch.table import TableError, check_table, match_columns, read_table
-from streamlit_app.clients.card import Feature, ModelCard
+from streamlit_app.clients.card import CardView, FeatureView
 
-LENGTH = Feature("petal_length", "cm", False, 1.0, 7.0, 4.0)
-COUNT = Feature("count", "", True, 0.0, 9.0, 3.0)
-CARD = ModelCard("flowers", "1", (LENGTH, COUNT), ("a", "b"))
+LENGTH = FeatureView("petal_length", "cm", False, 1.0, 7.0, 4.0)
+COUNT = FeatureView("count", "", True, 0.0, 9.0, 3.0)
+CARD = CardView("flowers", "1", (LENGTH, COUNT), ("a", "b"))
 PLAIN = {"petal_length": "petal_length", "count": "count"}
 
 

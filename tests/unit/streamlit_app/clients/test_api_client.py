@@ -16,7 +16,7 @@ from streamlit_app.clients.errors import (
     ApiKeyRefused,
     ApiNotReady,
     ApiUnexpected,
-    FieldMessage,
+    FieldNote,
     InputRejected,
     InputTooBig,
 )
@@ -65,7 +65,7 @@ def test_warnings_are_passed_on(client, api):
     api.replies["/predict"] = lambda handler: handler.send_json(
         200, handler.prediction(ROW) | {"warnings": [{"field": "ash", "message": "is outside"}]}
     )
-    assert client.predict(ROW).warnings == (FieldMessage("ash", "is outside"),)
+    assert client.predict(ROW).warnings == (FieldNote("ash", "is outside"),)
 
 
 def test_every_call_has_its_own_request_id_and_shares_one_connection(client, api):
@@ -80,7 +80,7 @@ def test_rejected_input_names_the_fields(client, api):
     with pytest.raises(InputRejected) as caught:
         client.predict(ROW)
     assert caught.value.message == "One field is wrong."
-    assert caught.value.fields == (FieldMessage("ash", "is missing"),)
+    assert caught.value.fields == (FieldNote("ash", "is missing"),)
     assert caught.value.request_id == api.requests[0].headers["X-Request-ID"]
 
 

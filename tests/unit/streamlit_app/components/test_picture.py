@@ -6,21 +6,22 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from streamlit_app.clients.card import Feature, ModelCard, Picture
+from streamlit_app.clients.card import CardView, FeatureView, PictureView
 from streamlit_app.components import picture as pictures
 
-SIZE = Picture(8, 8, 0.0, 16.0)
+SIZE = PictureView(8, 8, 0.0, 16.0)
 
 
-def card_with(golden: np.ndarray | None = None, integer: bool = True) -> ModelCard:
+def card_with(golden: np.ndarray | None = None, integer: bool = True) -> CardView:
     """A card whose training pictures have their ink in the six columns of the middle, from top to bottom."""
     often = np.zeros((8, 8))
     often[:, 1:7] = 8.0
     features = tuple(
-        Feature(f"p{index}", "", integer, 0.0, 16.0, 0.0, {0.75: value}) for index, value in enumerate(often.ravel())
+        FeatureView(f"p{index}", "", integer, 0.0, 16.0, 0.0, {0.75: value})
+        for index, value in enumerate(often.ravel())
     )
     rows = () if golden is None else (tuple(golden.ravel().tolist()),)
-    return ModelCard("pictures", "1", features, ("a", "b"), golden_rows=rows, picture=SIZE)
+    return CardView("pictures", "1", features, ("a", "b"), golden_rows=rows, picture=SIZE)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

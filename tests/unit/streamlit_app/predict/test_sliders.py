@@ -2,13 +2,13 @@
 
 import pytest
 
-from streamlit_app.clients.card import Feature
+from streamlit_app.clients.card import FeatureView
 from streamlit_app.predict.sliders import LARGEST_INTEGER, make_slider
 
 
-def feature(minimum: float, maximum: float, median: float | None = None, integer: bool = False) -> Feature:
+def feature(minimum: float, maximum: float, median: float | None = None, integer: bool = False) -> FeatureView:
     middle = minimum / 2 + maximum / 2 if median is None else median
-    return Feature("x", "", integer, float(minimum), float(maximum), float(middle))
+    return FeatureView("x", "", integer, float(minimum), float(maximum), float(middle))
 
 
 @pytest.mark.parametrize(
