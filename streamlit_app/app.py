@@ -1,18 +1,18 @@
-"""Entry of the UI: python -m streamlit run streamlit_app/app.py. The layout of the whole; each page has its module."""
+"""The entry of the UI, which names its pages: python -m streamlit run streamlit_app/app.py."""
 
 from pathlib import Path
 
 import streamlit as st
 
 HERE = Path(__file__).parent
-# Streamlit fetches a :material: favicon from a CDN; this one is served from here.
+# A file, since Streamlit fetches a :material: favicon from a CDN.
 FAVICON = str(HERE / "favicon.svg")
 
 
 def main() -> None:
     """Draw the page that the visitor is on."""
     st.set_page_config(page_title="Predict", page_icon=FAVICON, layout="wide")
-    # Through Nginx, /predict, /model and their like are the API's.
+    # Through Nginx, /predict and /model belong to the API.
     pages = [
         st.Page(HERE / "predict" / "page.py", title="Predict", icon=":material/tune:", default=True),
         st.Page(HERE / "batch" / "page.py", title="Batch", icon=":material/table_rows:", url_path="batch"),

@@ -1,4 +1,4 @@
-"""The model card as the UI needs it: what the model takes, what it answers, and what it tells of itself."""
+"""The model card as the UI needs it: the model's inputs and classes, and the whole card as it was received."""
 
 import math
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class CardError(ValueError):
-    """The API's card lacks something that the UI cannot do without; the text names it."""
+    """The card lacks a member that the UI requires; the text names it."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class PictureView:
 class CardView:
     """Name, version, inputs and classes of the model that serves.
 
-    `examples` are rows to start from, by the class that the model gave them; `picture` is there where a row is one.
-    `raw` is the whole card, of which nothing else is certain to be there.
+    `examples` has a row for each class that the model gives to the class; `picture` is set if a row is a picture.
+    `raw` is the whole card, whose further members are optional.
     """
 
     model_name: str
@@ -50,6 +50,33 @@ class CardView:
     golden_rows: tuple[tuple[float, ...], ...] = ()
     picture: PictureView | None = None
     raw: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_card(body: Any) -> CardView:
+    """Return the card from the decoded answer of GET /model. Raises CardError."""
+    if not isinstance(body, dict):
+        raise CardError("the card is not an object")
+    entries, names = body.get("features"), body.get("classes")
+    if not isinstance(entries, list) or not entries:
+        raise CardError("the card has no features")
+    if not isinstance(names, list) or not names:
+        raise CardError("the card has no classes")
+    try:
+        features = tuple(_feature(entry) for entry in entries)
+    except ValueError as error:
+        raise CardError(str(error)) from error
+    classes = tuple(str(name) for name in names)
+    golden = _golden(body, len(features), len(classes))
+    return CardView(
+        model_name=_text(body.get("model_name"), "model_name"),
+        model_version=_text(body.get("model_version"), "model_version"),
+        features=features,
+        classes=classes,
+        examples=_examples(golden, classes),
+        golden_rows=tuple(tuple(values) for values, _ in golden),
+        picture=_picture(body.get("picture"), len(features)),
+        raw=body,
+    )
 
 
 def _number(value: Any, what: str) -> float:
@@ -72,10 +99,10 @@ def _feature(entry: Any) -> FeatureView:
     maximum = _number(entry.get("maximum"), f"the maximum of {name}")
     if minimum > maximum:
         raise CardError(f"the minimum of {name} is above its maximum")
-    told = entry.get("quantiles")
+    entries = entry.get("quantiles")
     quantiles = {
         float(share): _number(value, f"a quantile of {name}")
-        for share, value in (told.items() if isinstance(told, dict) else ())
+        for share, value in (entries.items() if isinstance(entries, dict) else ())
     }
     start = quantiles.get(0.5, minimum / 2 + maximum / 2)
     return FeatureView(
@@ -90,7 +117,7 @@ def _feature(entry: Any) -> FeatureView:
 
 
 def _golden(body: dict[str, Any], features: int, classes: int) -> list[tuple[list[float], list[float]]]:
-    """Rows with their probabilities; what does not fit the schema is left out."""
+    """Return the golden rows with their probabilities, without those of another length."""
     rows = body.get("golden_rows")
     found = []
     for entry in rows if isinstance(rows, list) else []:
@@ -105,52 +132,25 @@ def _golden(body: dict[str, Any], features: int, classes: int) -> list[tuple[lis
 
 
 def _examples(golden: list[tuple[list[float], list[float]]], classes: tuple[str, ...]) -> dict[str, tuple[float, ...]]:
-    """For each class the row that the model is surest of, among those that it gives to the class."""
+    """Return for each class the row with the highest probability, of the rows that the model gives to the class."""
     examples = {}
     for index, name in enumerate(classes):
-        mine = [(shares[index], values) for values, shares in golden if shares[index] == max(shares)]
-        if mine:
-            examples[name] = tuple(max(mine)[1])
+        own = [(shares[index], values) for values, shares in golden if shares[index] == max(shares)]
+        if own:
+            examples[name] = tuple(max(own)[1])
     return examples
 
 
-def _picture(told: Any, features: int) -> PictureView | None:
-    """None where the features are no picture, or not the pixels of the one that is told of."""
-    if not isinstance(told, dict):
+def _picture(body: Any, features: int) -> PictureView | None:
+    """Return None if the card has no picture, or one with another number of pixels."""
+    if not isinstance(body, dict):
         return None
-    width, height = told.get("width"), told.get("height")
+    width, height = body.get("width"), body.get("height")
     if not isinstance(width, int) or not isinstance(height, int) or width * height != features or width < 1:
         return None
     try:
-        minimum = _number(told.get("minimum"), "a picture's minimum")
-        maximum = _number(told.get("maximum"), "a picture's maximum")
+        minimum = _number(body.get("minimum"), "a picture's minimum")
+        maximum = _number(body.get("maximum"), "a picture's maximum")
     except CardError:
         return None
     return PictureView(width, height, minimum, maximum) if minimum < maximum else None
-
-
-def parse_card(body: Any) -> CardView:
-    """The card out of the decoded answer of GET /model. Raises CardError."""
-    if not isinstance(body, dict):
-        raise CardError("the card is not an object")
-    entries, names = body.get("features"), body.get("classes")
-    if not isinstance(entries, list) or not entries:
-        raise CardError("the card names no features")
-    if not isinstance(names, list) or not names:
-        raise CardError("the card names no classes")
-    try:
-        features = tuple(_feature(entry) for entry in entries)
-    except ValueError as error:
-        raise CardError(str(error)) from error
-    classes = tuple(str(name) for name in names)
-    golden = _golden(body, len(features), len(classes))
-    return CardView(
-        model_name=_text(body.get("model_name"), "model_name"),
-        model_version=_text(body.get("model_version"), "model_version"),
-        features=features,
-        classes=classes,
-        examples=_examples(golden, classes),
-        golden_rows=tuple(tuple(values) for values, _ in golden),
-        picture=_picture(body.get("picture"), len(features)),
-        raw=body,
-    )

@@ -1,23 +1,21 @@
-"""What can go wrong between a page and the API: one sentence on what happened, and one on what to do."""
+"""Why a service gave no usable answer: one sentence for what happened, and one for what to do."""
 
 from dataclasses import dataclass
 from typing import Any
 
-import requests
-
 
 @dataclass(frozen=True)
 class FieldNote:
-    """What the API says of one field."""
+    """An error or a warning of the API about one field."""
 
     field: str
     message: str
 
 
 class ApiError(Exception):
-    """The API gave no answer that can be shown. `message` says what happened, `advice` what to do."""
+    """A call without a usable answer. `message` says what happened, `advice` what to do."""
 
-    advice = "Try again. If it happens again, give the request id to whoever runs the service."
+    advice = "Try again. If the error persists, report the request id to the operator of the service."
 
     def __init__(
         self, message: str, *, request_id: str = "", fields: tuple[FieldNote, ...] = (), status: int = 0
@@ -30,50 +28,65 @@ class ApiError(Exception):
 
 
 class ApiAway(ApiError):
-    """No API was reached, or not in time."""
+    """The service was not reached, or did not answer in time."""
 
     advice = "It may be starting or being updated: try again in a few seconds."
 
 
 class ApiNotReady(ApiError):
-    """The API runs and has no model."""
+    """The API runs without a model."""
 
-    advice = "It recovers by itself as soon as a good model is in place: try again in a moment."
+    advice = "It recovers by itself as soon as a valid model is available: try again in a moment."
 
 
 class InputRejected(ApiError):
     """The values do not fit the model; `fields` names them."""
 
-    advice = "Change the values that are named and predict again."
+    advice = "Correct these values and predict again."
 
 
 class InputTooBig(ApiError):
-    """More was sent than the API takes in one request."""
+    """The request is larger than the API accepts."""
 
     advice = "Send less at a time."
 
 
-class ApiKeyRefused(ApiError):
-    """The API wants a key, and this page has none or another."""
+class ApiKeyRejected(ApiError):
+    """The API requires a key, and the user interface has none or a wrong one."""
 
-    advice = "Whoever runs the service sets API_KEY of the user interface to a key that the API knows."
+    advice = "The operator must set API_KEY of the user interface to a key that the API accepts."
 
 
 class ApiUnexpected(ApiError):
-    """An answer that the API's contract does not know."""
+    """An answer that is not part of the API's contract."""
 
 
-def json_object(response: requests.Response) -> dict[str, Any]:
-    """The decoded body, or an empty dict when it is not a JSON object (a proxy's HTML page, say)."""
-    try:
-        body = response.json()
-    except requests.exceptions.JSONDecodeError:
-        return {}
-    return body if isinstance(body, dict) else {}
+class TokenRejected(ApiError):
+    """The training service does not accept the admin token."""
+
+    advice = "Look up the token at the training service and enter it again."
 
 
-def field_messages(entries: Any) -> tuple[FieldNote, ...]:
-    """The entries of `errors` or `warnings` in an answer."""
+class TrainingUnreached(ApiAway):
+    """No training service answers at the address."""
+
+    advice = "It may be starting: try again in a few seconds. With Docker Compose it needs --profile training."
+
+
+class TrainingRejected(ApiError):
+    """The training service rejected the request; its sentence contains the reason and the next step."""
+
+    advice = ""
+
+
+def detail(body: dict[str, Any], max_length: int) -> str:
+    """Return the sentence of a problem (RFC 9457), at most `max_length` characters; empty if it has none."""
+    sentence = body.get("detail") or body.get("error")
+    return sentence.strip()[:max_length] if isinstance(sentence, str) else ""
+
+
+def field_notes(entries: Any) -> tuple[FieldNote, ...]:
+    """Return the entries of `errors` or `warnings` in an answer."""
     if not isinstance(entries, list):
         return ()
     return tuple(
@@ -81,26 +94,3 @@ def field_messages(entries: Any) -> tuple[FieldNote, ...]:
         for entry in entries
         if isinstance(entry, dict)
     )
-
-
-def failure(response: requests.Response, request_id: str) -> ApiError:
-    """The error that an answer other than 200 stands for."""
-    body = json_object(response)
-    detail = body.get("detail") or body.get("error")
-    sentence = detail.strip()[:500] if isinstance(detail, str) else ""
-    status = response.status_code
-    told: dict[str, Any] = {"request_id": request_id, "status": status}
-    if status == 422 and body:
-        message = sentence or "The prediction service refused these values."
-        return InputRejected(message, fields=field_messages(body.get("errors")), **told)
-    if status == 401:
-        return ApiKeyRefused("The prediction service does not accept the key of this page.", **told)
-    if status == 413:
-        return InputTooBig("This is more than the prediction service takes at once.", **told)
-    if status == 503 and sentence:
-        return ApiNotReady(f"The prediction service is not ready: {sentence}", **told)
-    if status == 429:
-        return ApiAway("The prediction service is busy.", **told)
-    if status in {502, 503, 504}:
-        return ApiAway("The prediction service does not answer.", **told)
-    return ApiUnexpected(f"The prediction service failed (status {status}).", **told)

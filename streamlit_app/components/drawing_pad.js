@@ -1,11 +1,11 @@
-// A sheet to draw on, by pointer, touch and keyboard. What is drawn goes to the page as bytes of ink, one a dot, after
-// each stroke. `data`: width and height of the picture in pixels, `fine` dots for each side of a pixel, the `start` ink
-// for the sheet `number`, a `label`, and the `theme`, at whose change the colours are read anew.
+// A drawing pad for pointer, touch and keyboard. After each stroke it sends the ink to the page, one byte a dot. `data`:
+// width and height of the picture in pixels, `fine` dots for each side of a pixel, the `start` ink of the sheet `number`,
+// a `label`, and the `theme`, whose change makes the pad read its colours again.
 
-const MOST_UNDO = 30;
-// Between two keys that draw; each message makes a prediction.
+const MAX_UNDO = 30;
+// Wait for further keys, since each message makes a prediction.
 const KEY_PAUSE_MS = 200;
-// Of the picture's longer side: about the stroke of a pen.
+// Stroke width as a share of the picture's longer side.
 const STROKE = 1 / 8;
 const pads = new WeakMap();
 
@@ -19,9 +19,9 @@ class Pad {
   constructor(root) {
     const find = (name) => root.querySelector(name);
     this.sheet = find(".sheet");
-    this.said = find(".said");
+    this.status = find(".status");
     this.pen = find(".pen");
-    this.rubber = find(".rubber");
+    this.eraser = find(".eraser");
     this.ink = document.createElement("canvas");
     this.brush = this.ink.getContext("2d", { willReadFrequently: true });
     this.past = [];
@@ -34,7 +34,7 @@ class Pad {
     this.sheet.addEventListener("blur", () => this.draw());
     this.sheet.addEventListener("focus", () => this.draw());
     this.pen.addEventListener("click", () => this.choose(false));
-    this.rubber.addEventListener("click", () => this.choose(true));
+    this.eraser.addEventListener("click", () => this.choose(true));
     find(".undo").addEventListener("click", () => this.undo());
     find(".clear").addEventListener("click", () => this.clear());
     new ResizeObserver(() => this.draw()).observe(this.sheet);
@@ -53,7 +53,7 @@ class Pad {
       this.cell = { x: Math.floor(data.width / 2), y: Math.floor(data.height / 2) };
       this.put(data.start);
     }
-    // The theme's colours arrive after this call.
+    // Streamlit applies the theme's colours after this call.
     requestAnimationFrame(() => this.draw());
   }
 
@@ -74,7 +74,7 @@ class Pad {
 
   remember() {
     this.past.push(this.brush.getImageData(0, 0, this.ink.width, this.ink.height));
-    if (this.past.length > MOST_UNDO) this.past.shift();
+    if (this.past.length > MAX_UNDO) this.past.shift();
   }
 
   changed(pause = 0) {
@@ -100,7 +100,7 @@ class Pad {
   choose(erasing) {
     this.erasing = erasing;
     this.pen.setAttribute("aria-pressed", String(!erasing));
-    this.rubber.setAttribute("aria-pressed", String(erasing));
+    this.eraser.setAttribute("aria-pressed", String(erasing));
   }
 
   // --- pointer and touch -----------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ class Pad {
 
   move(event) {
     if (!this.last) return;
-    // The browser bundles moves; without the ones between, quick strokes would have corners.
+    // The browser merges moves; without the merged ones, quick strokes have corners.
     const between = event.getCoalescedEvents?.() ?? [];
     for (const one of between.length ? between : [event]) this.line(this.place(one));
   }
@@ -195,10 +195,10 @@ class Pad {
   }
 
   say(text) {
-    this.said.textContent = text;
+    this.status.textContent = text;
   }
 
-  // --- what is seen ----------------------------------------------------------------------------------------------
+  // --- drawing ---------------------------------------------------------------------------------------------------
   draw() {
     const { sheet, data } = this;
     if (!data) return;

@@ -1,4 +1,4 @@
-"""A sheet to draw on in the browser."""
+"""A drawing pad in the browser."""
 
 from functools import cache
 from pathlib import Path
@@ -20,9 +20,9 @@ def _component() -> ComponentRenderer:
 
 
 def show_pad(picture: PictureView, start: Ink, number: int, theme: str) -> Ink | None:
-    """Draw the sheet; returns what the visitor has drawn on it, None as long as that is nothing new.
+    """Draw the pad; return the visitor's drawing, None as long as the sheet is unchanged.
 
-    Each `number` is another sheet, which begins with the ink `start`; it has `fine` dots a pixel, as the answer has.
+    A new `number` starts a new sheet with the ink `start`. Start and drawing have `fine` dots for each side of a pixel.
     """
     grain = pictures.fine(picture)
     data = {

@@ -1,4 +1,4 @@
-"""A model's picture, and what its pixels say, as images for a page; and the same in words for who cannot see them."""
+"""A picture, and the contributions or the importance of its pixels, as images and in words for screen readers."""
 
 from collections.abc import Mapping
 
@@ -6,68 +6,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamlit_app.clients.card import CardView, PictureView
-from streamlit_app.components.charts import AGAINST_COLOUR, PREDICTED_COLOUR
+from streamlit_app.components.charts import BLUE, ORANGE
 from streamlit_app.components.picture import Ink
 from streamlit_app.components.text import plural
 
 Colours = NDArray[np.uint8]
 
-# Dots of the longer side, about; each pixel is a whole number of them.
+# Approximate dots of the longer side; a pixel is a whole number of dots.
 SHOWN_SIDE = 240
 PAPER = {"light": "#f1f5f9", "dark": "#1a2530"}
 INK = {"light": "#1f2933", "dark": "#e6e9ef"}
-# Behind the reasons the picture is but a shade.
+# Behind the contributions the picture is only a shade.
 SHADE = 0.3
-MOST_WORDS = 3
+MAX_PLACES = 3
 
 
 def ink_image(ink: Ink, theme: str) -> Colours:
-    """The picture, as the model gets it."""
+    """Return the picture as the model gets it."""
     return _enlarge(_blend(_colour(PAPER[theme]), _colour(INK[theme]), ink))
 
 
 def reason_image(ink: Ink, parts: NDArray[np.float64], theme: str) -> Colours:
-    """The picture as a shade, and on it in blue what speaks for the class, in orange what speaks against it."""
+    """Return the picture as a shade, with the contributions towards the class in blue and away from it in orange."""
     base = _blend(_colour(PAPER[theme]), _colour(INK[theme]), ink * SHADE)
     strength = np.abs(parts) / (np.abs(parts).max() or 1.0)
-    hue = np.where(parts[..., None] >= 0, _colour(PREDICTED_COLOUR), _colour(AGAINST_COLOUR))
+    hue = np.where(parts[..., None] >= 0, _colour(BLUE), _colour(ORANGE))
     return _enlarge(base + (hue - base) * strength[..., None])
 
 
 def share_image(shares: NDArray[np.float64], theme: str) -> Colours:
-    """The stronger a pixel's colour, the larger its share."""
-    return _enlarge(_blend(_colour(PAPER[theme]), _colour(PREDICTED_COLOUR), shares / (shares.max() or 1.0)))
+    """Return the shares as strength of colour."""
+    return _enlarge(_blend(_colour(PAPER[theme]), _colour(BLUE), shares / (shares.max() or 1.0)))
 
 
-def pixels(card: CardView, picture: PictureView, told: Mapping[str, float]) -> NDArray[np.float64]:
-    """Numbers by the features' names as a matrix; 0 where there is none."""
-    values = [float(told.get(feature.name, 0.0)) for feature in card.features]
+def pixels(card: CardView, picture: PictureView, numbers: Mapping[str, float]) -> NDArray[np.float64]:
+    """Return numbers by the features' names as a matrix, with 0 for a missing one."""
+    values = [float(numbers.get(feature.name, 0.0)) for feature in card.features]
     return np.array(values).reshape(picture.height, picture.width)
 
 
 def ink_in_words(ink: Ink) -> str:
-    """ "Picture of 8 by 8 pixels, 23 of them with ink"."""
+    """Return "Picture of 8 by 8 pixels, 23 of them with ink"."""
     height, width = ink.shape
     return f"Picture of {width} by {height} pixels, {int((ink > 0).sum())} of them with ink"
 
 
 def reasons_in_words(parts: NDArray[np.float64], class_name: str) -> str:
-    """The strongest pixels for and against the class."""
-    told = []
-    for way, sign in (("for", 1), ("against", -1)):
-        ranked = np.argsort(-sign * parts, axis=None)[:MOST_WORDS]
+    """Return the pixels that contribute most towards the class and away from it."""
+    found = []
+    for way, sign in (("towards", 1), ("away from", -1)):
+        ranked = np.argsort(-sign * parts, axis=None)[:MAX_PLACES]
         places = [np.unravel_index(place, parts.shape) for place in ranked if sign * parts.flat[place] > 0]
         if places:
-            told.append(f"{way} it {', '.join(_place(int(row), int(column)) for row, column in places)}")
-    return f"What speaks for {class_name} most and what against it: {'; '.join(told) or 'nothing'}."
+            found.append(f"{way} it {', '.join(_place(int(row), int(column)) for row, column in places)}")
+    return f"Strongest pixel contributions to {class_name}: {'; '.join(found) or 'none'}."
 
 
 def shares_in_words(shares: NDArray[np.float64]) -> str:
-    """The pixels that count most."""
-    ranked = [np.unravel_index(place, shares.shape) for place in np.argsort(-shares, axis=None)[:MOST_WORDS]]
+    """Return the most important pixels."""
+    ranked = [np.unravel_index(place, shares.shape) for place in np.argsort(-shares, axis=None)[:MAX_PLACES]]
     used = int((shares > 0).sum())
     places = ", ".join(_place(int(row), int(column)) for row, column in ranked)
-    return f"Importance of the pixels: most of all {places}; {plural(used, 'pixel')} of {shares.size} in use."
+    return f"Feature importance: highest at {places}; {plural(used, 'pixel')} of {shares.size} used."
 
 
 def _place(row: int, column: int) -> str:

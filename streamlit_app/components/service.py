@@ -1,4 +1,4 @@
-"""What every page shares: the one client, the cached card, and how an error of the API looks."""
+"""The API as every page uses it: one client, the cached card, and how an error is shown."""
 
 import contextlib
 import os
@@ -14,8 +14,8 @@ from streamlit_app.clients.errors import ApiError
 from streamlit_app.components.text import escape, humanise
 
 CARD_TTL_SECONDS = 30
-SWITCH_SECONDS = 10.0
-SWITCH_PAUSE_SECONDS = 0.25
+SWITCH_TIMEOUT_SECONDS = 10.0
+SWITCH_POLL_SECONDS = 0.25
 
 
 @st.cache_resource
@@ -24,35 +24,35 @@ def _client(base_url: str) -> ApiClient:
 
 
 def client() -> ApiClient:
-    """The client of the API that API_BASE_URL names, with the key in API_KEY."""
+    """Return the client of the API at API_BASE_URL, with the key in API_KEY."""
     return _client(os.environ.get("API_BASE_URL") or "http://127.0.0.1:5000")
 
 
 def theme() -> str:
-    """The theme that the visitor sees: light or dark."""
+    """Return the visitor's theme: light or dark."""
     return "dark" if st.context.theme.type == "dark" else "light"
 
 
 def visitors_url() -> str:
-    """Where the visitor's own machine finds the API: beside this page behind Nginx, else where this page finds it."""
+    """Return the API's address for the visitor: the page's own origin behind Nginx, else API_BASE_URL."""
     page = urlsplit(st.context.url or "")
     behind_nginx = page.netloc and "X-Forwarded-Proto" in st.context.headers
     return f"{page.scheme}://{page.netloc}" if behind_nginx else client().base_url
 
 
-# An error is raised through the cache and so never kept.
+# st.cache_data does not keep an error, which passes through it as an exception.
 @st.cache_data(ttl=CARD_TTL_SECONDS, max_entries=4, show_spinner=False)
 def _card(base_url: str) -> CardView:
     return _client(base_url).model_card()
 
 
 def fetch_card() -> CardView:
-    """The card, at most CARD_TTL_SECONDS old. Raises ApiError."""
+    """Return the card, at most CARD_TTL_SECONDS old. Raises ApiError."""
     return _card(client().base_url)
 
 
 def card_or_stop(title: str) -> CardView:
-    """The card; without one the page ends here, with the reason and a way to try again."""
+    """Return the card; without one, show the reason and a button to try again, and end the page."""
     try:
         return fetch_card()
     except ApiError as error:
@@ -61,43 +61,33 @@ def card_or_stop(title: str) -> CardView:
 
 
 def forget_card() -> None:
-    """The next fetch_card asks the API."""
+    """Make the next fetch_card ask the API."""
     _card.clear()
 
 
 def wait_for_version(version: str) -> bool:
-    """Wait until the API serves the version, which takes it a second or two; False if it does not within seconds."""
-    deadline = time.monotonic() + SWITCH_SECONDS
-    while time.monotonic() < deadline:
+    """Wait until the API serves the version; return False after SWITCH_TIMEOUT_SECONDS."""
+    deadline = time.monotonic() + SWITCH_TIMEOUT_SECONDS
+    is_served = False
+    while not is_served and time.monotonic() < deadline:
         with contextlib.suppress(ApiError):
-            if client().ready().model_version == version:
-                forget_card()
-                return True
-        time.sleep(SWITCH_PAUSE_SECONDS)
+            is_served = client().ready().model_version == version
+        if not is_served:
+            time.sleep(SWITCH_POLL_SECONDS)
     forget_card()
-    return False
+    return is_served
 
 
-def tell_of_new_model(version: str) -> None:
-    """Say once that another model serves than at the visitor's last look."""
+def announce_new_model(version: str) -> None:
+    """Show once that the model was replaced since the visitor's last run of a page."""
     seen = st.session_state.get("model_version")
     st.session_state["model_version"] = version
     if seen and seen != version:
-        st.info(
-            f"The model has changed since your last look: it is now version {escape(version)}.",
-            icon=":material/update:",
-        )
-
-
-def metrics(values: dict[str, str]) -> None:
-    """Figures with their names, beside each other as far as there is room."""
-    with st.container(horizontal=True, gap="medium"):
-        for name, value in values.items():
-            st.metric(escape(name), value, width="content")
+        st.info(f"The model was updated: version {escape(version)} is now serving.", icon=":material/update:")
 
 
 def show_error(error: ApiError, card: CardView | None = None) -> None:
-    """One sentence on what happened and one on what to do; never a trace."""
+    """Draw what happened and what to do, never a traceback."""
     lines = [f"{escape(error.message)} {escape(error.advice)}"]
     names = {feature.name: humanise(feature.name) for feature in card.features} if card else {}
     lines += [f"- {escape(names.get(item.field, item.field))}: {escape(item.message)}" for item in error.fields]
@@ -107,7 +97,7 @@ def show_error(error: ApiError, card: CardView | None = None) -> None:
 
 
 def offer_retry(error: ApiError, card: CardView | None = None) -> NoReturn:
-    """Show the error with a button that starts afresh, and end the page there."""
+    """Draw the error with a button that starts afresh, and end the page."""
     show_error(error, card)
     st.button("Try again", on_click=forget_card, key="try_again")
     st.stop()

@@ -1,4 +1,4 @@
-"""The model's card, for people."""
+"""The page that shows the model card."""
 
 import json
 from collections.abc import Mapping
@@ -10,26 +10,28 @@ import streamlit as st
 
 from streamlit_app.clients.card import CardView
 from streamlit_app.clients.errors import ApiError
+from streamlit_app.clients.json_values import mapping, number_or_none
 from streamlit_app.components import service
 from streamlit_app.components.charts import confusion_chart, confusion_words, share_chart, share_words
-from streamlit_app.components.figures import figures, mapping, matrix_of
+from streamlit_app.components.figures import figures_of, matrix_of, show_figures
 from streamlit_app.components.picture_image import pixels, share_image, shares_in_words
-from streamlit_app.components.promotion import show_gate
-from streamlit_app.components.text import escape, humanise, label, number, plural, shorten
-from streamlit_app.train.configuration import estimator_name
+from streamlit_app.components.promotion import show_promotion
+from streamlit_app.components.text import escape, estimator_name, humanise, label, number, plural, shorten
 
 TITLE = "Model"
-MOST_EXPLAINED_ROWS = 10
-# Enough to compare by eye; the card for download has all of it.
-LONGEST_DIGEST = 16
+UNKNOWN = "not recorded"
+MAX_EXPLAINED_ROWS = 10
+# Enough to compare by eye; the downloaded card has all of it.
+MAX_DIGEST = 16
+MAX_CONFUSION_WORDS = 400
 PREDICTORS = {
-    "decision table": "a table of all its answers, proved to equal the model",
+    "decision table": "Decision table: precomputed, verified to equal the model",
     "xgboost": "XGBoost",
-    "linear": "its coefficients",
+    "linear": "Linear formula: the model's coefficients",
 }
 SIGNATURES = {
-    "verified": "Verified: one of the keys that the service trusts signed it",
-    "not checked": "Not checked: the service has no key to check it with",
+    "verified": "Verified: signed with a key that the service trusts",
+    "not checked": "Not verified: the service has no key to verify it with",
 }
 
 
@@ -39,10 +41,13 @@ def show() -> None:
     name = humanise(card.model_name)
     st.set_page_config(page_title=f"{name}: model")
     st.title(f"{escape(name)} model", anchor=False)
-    service.tell_of_new_model(card.model_version)
+    service.announce_new_model(card.model_version)
     _facts(card)
     _metrics(card)
-    _gate(card)
+    if gate := mapping(card.raw.get("gate")):
+        st.subheader("Promotion decision", anchor=False)
+        st.caption("The gate decides whether a new model may replace the one that is serving.")
+        show_promotion(gate)
     left, right = st.columns(2, gap="large")
     with left:
         _confusion(card)
@@ -51,9 +56,8 @@ def show() -> None:
     _warnings(card)
     _features(card)
     _details(card)
-    _versions(card)
     st.download_button(
-        "Download the card",
+        "Download model card",
         json.dumps(card.raw, indent=2),
         file_name=f"{card.model_name}-card.json",
         mime="application/json",
@@ -64,106 +68,101 @@ def show() -> None:
 
 def _facts(card: CardView) -> None:
     data = mapping(card.raw.get("data"))
-    facts = {"Version": card.model_version, "Trained": _when(card.raw.get("trained_at"))}
+    facts = {"Version": card.model_version, "Trained": _time(card.raw.get("trained_at"))}
     if estimator := card.raw.get("estimator"):
         facts["Estimator"] = estimator_name(str(estimator))
     if predictor := card.raw.get("predictor"):
-        facts["Answered by"] = PREDICTORS.get(str(predictor), str(predictor))
+        facts["Predictor"] = PREDICTORS.get(str(predictor), str(predictor))
     if picture := card.picture:
-        ends = f"from {number(picture.minimum)} (empty) to {number(picture.maximum)} (ink)"
-        facts["Input"] = f"a picture of {picture.width} by {picture.height} pixels, {ends}"
+        ends = f"{number(picture.minimum)} is empty, {number(picture.maximum)} is full ink"
+        facts["Input"] = f"Picture of {picture.width} by {picture.height} pixels: {ends}"
     if data:
-        facts["Trained from"] = _source(data)
-        facts["Digest of the data"] = shorten(str(data.get("sha256") or "not told"), LONGEST_DIGEST)
-    facts["Code (git commit)"] = shorten(str(card.raw.get("git_commit") or "not told"), LONGEST_DIGEST)
-    facts["Signature"] = _signature(card)
+        facts["Training data"] = _source(data)
+        facts["Data SHA-256"] = shorten(str(data.get("sha256") or UNKNOWN), MAX_DIGEST)
+    facts["Git commit"] = shorten(str(card.raw.get("git_commit") or UNKNOWN), MAX_DIGEST)
+    facts["Signature"] = _signature()
     st.table({escape(name): escape(value) for name, value in facts.items()}, border="horizontal")
 
 
-def _when(told: Any) -> str:
+def _time(iso: Any) -> str:
     try:
-        return f"{datetime.fromisoformat(str(told)):%d %B %Y, %H:%M %Z}".lstrip("0")
+        return f"{datetime.fromisoformat(str(iso)):%d %B %Y, %H:%M %Z}".lstrip("0")
     except ValueError:
-        return "not told"
+        return UNKNOWN
 
 
 def _source(data: Mapping[str, Any]) -> str:
-    text = str(data.get("name") or "a table without a name")
+    text = str(data.get("name") or "unnamed table")
     if isinstance(data.get("rows"), int):
         text += f", {plural(data['rows'], 'row')}"
     if isinstance(data.get("train_rows"), int) and isinstance(data.get("test_rows"), int):
-        text += f": {data['train_rows']:,} to train, {data['test_rows']:,} held out"
+        text += f": {data['train_rows']:,} for training, {data['test_rows']:,} for testing"
     return text
 
 
-def _signature(card: CardView) -> str:
-    told = card.raw.get("signature")
-    if not isinstance(told, str) or not told:
-        try:
-            told = service.client().ready().signature
-        except ApiError:
-            told = ""
-    return SIGNATURES.get(told, told) or "Not told"
+def _signature() -> str:
+    try:
+        state = service.client().ready().signature
+    except ApiError:
+        state = ""
+    return SIGNATURES.get(state, state) or "unknown"
 
 
 def _metrics(card: CardView) -> None:
-    shown = figures(card.raw.get("metrics"))
-    if not shown:
+    figures = figures_of(card.raw)
+    if not figures:
         return
-    st.subheader("How good it is", anchor=False)
-    service.metrics(shown)
-    folds = "" if mapping(mapping(card.raw.get("metrics")).get("cross_validation")) else " It was not cross-validated."
-    st.caption(f"Measured on rows that it was not trained on.{folds}")
-
-
-def _gate(card: CardView) -> None:
-    gate = mapping(card.raw.get("gate"))
-    if gate:
-        st.subheader("Why it serves", anchor=False)
-        show_gate(gate)
+    st.subheader("Evaluation metrics", anchor=False)
+    show_figures(figures)
+    rows = mapping(card.raw.get("data")).get("test_rows")
+    basis = plural(rows, "test row") if isinstance(rows, int) else "test rows"
+    folds = mapping(mapping(card.raw.get("metrics")).get("cross_validation"))
+    st.caption(
+        f"Measured on {basis} that the model was not trained on." + ("" if folds else " It was not cross-validated.")
+    )
 
 
 def _warnings(card: CardView) -> None:
-    told = mapping(card.raw.get("data")).get("warnings")
-    if isinstance(told, list) and told:
-        with st.expander(f"{plural(len(told), 'warning')} about the training data", icon=":material/warning:"):
-            st.markdown("\n".join(f"- {escape(str(text))}" for text in told))
+    warnings = mapping(card.raw.get("data")).get("warnings")
+    if isinstance(warnings, list) and warnings:
+        with st.expander(f"{plural(len(warnings), 'warning')} about the training data", icon=":material/warning:"):
+            st.markdown("\n".join(f"- {escape(str(text))}" for text in warnings))
 
 
 def _confusion(card: CardView) -> None:
     matrix, classes = matrix_of(card.raw)
     if not matrix:
         return
-    st.subheader("Where it errs", anchor=False)
+    st.subheader("Confusion matrix", anchor=False)
     words = confusion_words(matrix, classes)
     st.altair_chart(confusion_chart(matrix, classes, service.theme()), alt=words, key="confusion")
-    st.caption(escape(shorten(words, 400)))
+    st.caption(escape(shorten(words, MAX_CONFUSION_WORDS)))
 
 
 def _importance(card: CardView) -> None:
-    told = {
-        str(name): float(value)
-        for name, value in mapping(card.raw.get("feature_importance")).items()
-        if isinstance(value, int | float)
+    importance = {
+        str(name): value
+        for name, raw in mapping(card.raw.get("feature_importance")).items()
+        if (value := number_or_none(raw)) is not None
     }
-    note = "Each feature's share in what the model makes of a row, from its card."
-    if not told:
-        told, rows = _explained(card.model_version, card)
+    note = "Each feature's share of the total importance, as recorded at training."
+    if not importance:
+        importance, rows = _explained(card.model_version, card)
         note = (
-            f"Not in the card, so computed here: the mean size of each feature's contribution to the predicted class, "
-            f"over {plural(rows, 'golden row')}."
+            "Computed here, since the card has no importance: each feature's mean absolute contribution to the "
+            f"predicted class, over {plural(rows, 'row')}."
         )
-    total = sum(told.values())
+    total = sum(importance.values())
     if not total:
         return
-    st.subheader("What it looks at", anchor=False)
+    st.subheader("Feature importance", anchor=False)
     if card.picture:
-        matrix = pixels(card, card.picture, told)
+        matrix = pixels(card, card.picture, importance)
         st.image(share_image(matrix, service.theme()), alt=shares_in_words(matrix), output_format="PNG")
-        st.caption(f"{note} The stronger the colour, the larger.")
+        st.caption(f"{note} The stronger the colour, the more important the pixel.")
         return
     names = {feature.name: label(feature) for feature in card.features}
-    shares = {names.get(name, name).replace("\\", ""): value / total for name, value in told.items()}
+    shares = {names.get(name, name).replace("\\", ""): value / total for name, value in importance.items()}
     chart = share_chart(shares, service.theme(), ("Feature", "Share"))
     st.altair_chart(chart, alt=share_words("Feature importance", shares), key="importance")
     st.caption(note)
@@ -171,8 +170,9 @@ def _importance(card: CardView) -> None:
 
 @st.cache_data(max_entries=4, show_spinner=False)
 def _explained(_version: str, _card: CardView) -> tuple[dict[str, float], int]:
+    """Return the mean absolute contributions over the first golden rows, and their number."""
     sums: dict[str, float] = {}
-    rows = _card.golden_rows[:MOST_EXPLAINED_ROWS]
+    rows = _card.golden_rows[:MAX_EXPLAINED_ROWS]
     try:
         for values in rows:
             row = {
@@ -180,8 +180,7 @@ def _explained(_version: str, _card: CardView) -> tuple[dict[str, float], int]:
                 for feature, value in zip(_card.features, values, strict=True)
             }
             answer = service.client().explain(row)
-            parts = (answer.contributions or {}).get(answer.class_name, {})
-            for name, value in parts.items():
+            for name, value in (answer.contributions or {}).get(answer.class_name, {}).items():
                 sums[name] = sums.get(name, 0.0) + abs(value)
     except ApiError:
         return {}, 0
@@ -189,7 +188,7 @@ def _explained(_version: str, _card: CardView) -> tuple[dict[str, float], int]:
 
 
 def _features(card: CardView) -> None:
-    with st.expander(f"{plural(len(card.features), 'feature')}, with what was seen in training"):
+    with st.expander(f"{plural(len(card.features), 'feature')} with their training ranges"):
         rows = [
             {
                 "Feature": feature.name,
@@ -205,23 +204,13 @@ def _features(card: CardView) -> None:
 
 def _details(card: CardView) -> None:
     for title, name in (("Hyperparameters", "hyperparameters"), ("Package versions", "packages")):
-        told = mapping(card.raw.get(name))
-        if told:
+        if values := mapping(card.raw.get(name)):
             with st.expander(title):
-                rows = {escape(str(key)): escape(_shown(value)) for key, value in told.items()}
+                rows = {
+                    escape(str(key)): escape(number(value) if isinstance(value, float) else str(value))
+                    for key, value in values.items()
+                }
                 st.table(rows, border="horizontal")
-
-
-def _shown(value: Any) -> str:
-    return number(value) if isinstance(value, float) else str(value)
-
-
-def _versions(card: CardView) -> None:
-    """The store's versions, where the API tells them."""
-    told = card.raw.get("versions")
-    if isinstance(told, list) and told:
-        with st.expander(plural(len(told), "version") + " in the store"):
-            st.dataframe(pd.DataFrame({"Version": [str(item) for item in told]}), hide_index=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The row of a model whose features are a picture: drawn, out of an image, or as numbers; kept like any other row."""
+"""The row of a model whose features are a picture: drawn, from an image, or as numbers."""
 
 from dataclasses import dataclass
 
@@ -10,22 +10,21 @@ from streamlit_app.components import picture as pictures
 from streamlit_app.components import service
 from streamlit_app.components.drawing_pad import show_pad
 from streamlit_app.components.picture import Ink, PictureError
-from streamlit_app.components.text import escape, humanise
+from streamlit_app.components.text import escape
 from streamlit_app.predict import inputs
 
 DRAW, UPLOAD = "Draw", "Upload"
 PARAMETER = "_picture"
-# An address of more does not pass every proxy.
-MOST_LINKED_PIXELS = 4096
+# Some proxies reject a longer address.
+MAX_LINKED_PIXELS = 4096
 IMAGE_TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
-LARGEST_IMAGE_MB = 10
-# Buttons beside each other; more become a list.
-MOST_EXAMPLE_BUTTONS = 12
+MAX_IMAGE_MB = 10
+MAX_EXAMPLE_BUTTONS = 12
 
 
 @dataclass
 class Sheet:
-    """What the pad shows: it began with `start`, and `drawn` is there once the visitor drew on it."""
+    """The content of the drawing pad: the ink at its start, and `drawn` once the visitor has drawn."""
 
     number: int
     start: Ink
@@ -33,7 +32,7 @@ class Sheet:
 
 
 def read_link(card: CardView, picture: PictureView) -> None:
-    """Set the session's row from the address where the session has none yet that fits the card; else it is empty."""
+    """Set the session's row from the address, or empty, unless the session has a row that fits the card."""
     names = [feature.name for feature in card.features]
     row = st.session_state.get("row")
     if isinstance(row, dict) and list(row) == names:
@@ -48,7 +47,7 @@ def read_link(card: CardView, picture: PictureView) -> None:
 
 
 def begin(picture: PictureView) -> None:
-    """The browser has forgotten its sheet when the visitor comes back to the page: it gets what was drawn on it."""
+    """Restore the drawing when the visitor returns to the page, since the browser does not keep it."""
     sheet: Sheet | None = st.session_state.get("sheet")
     if sheet is None or sheet.drawn is None:
         return
@@ -58,11 +57,11 @@ def begin(picture: PictureView) -> None:
 
 
 def write_link(card: CardView, picture: PictureView, row: dict[str, float]) -> None:
-    """Put the picture into the address; numbers beyond those of a picture go there by their names."""
+    """Put the picture into the address; a row of numbers by the features' names."""
     if st.session_state.get("picture_kind") == inputs.NUMBERS:
         inputs.write_link(card, row)
         return
-    small = picture.width * picture.height <= MOST_LINKED_PIXELS
+    small = picture.width * picture.height <= MAX_LINKED_PIXELS
     wanted = {PARAMETER: pictures.pack(ink_of(row, picture))} if small and not is_empty(row, picture) else {}
     present = {name: st.query_params.get(name) for name in st.query_params if name not in inputs.RESERVED_PARAMETERS}
     if present != wanted:
@@ -70,17 +69,17 @@ def write_link(card: CardView, picture: PictureView, row: dict[str, float]) -> N
 
 
 def ink_of(row: dict[str, float], picture: PictureView) -> Ink:
-    """The picture that a row is."""
+    """Return the ink of a row."""
     return pictures.to_ink(list(row.values()), picture)
 
 
 def is_empty(row: dict[str, float], picture: PictureView) -> bool:
-    """Nothing is drawn."""
+    """Return whether no pixel has ink."""
     return all(value == picture.minimum for value in row.values())
 
 
 def show_inputs(card: CardView, picture: PictureView) -> dict[str, float]:
-    """Examples and the chosen way to give a picture; returns the row."""
+    """Draw the examples and the chosen way to enter a picture; return the row."""
     _examples(card, picture)
     ways = [DRAW, UPLOAD, inputs.NUMBERS]
     chosen = st.segmented_control(
@@ -96,7 +95,7 @@ def show_inputs(card: CardView, picture: PictureView) -> dict[str, float]:
         inputs.set_row(dict(st.session_state["row"]))
         _new_sheet(picture)
     if chosen == inputs.NUMBERS:
-        # What the address says of it.
+        # Written to the address.
         st.session_state["kind"] = inputs.NUMBERS
         return inputs.show_inputs(card, inputs.NUMBERS)
     ink = _drawn(card, picture) if chosen == DRAW else _uploaded(card, picture)
@@ -113,7 +112,7 @@ def _set_ink(ink: Ink, card: CardView, picture: PictureView) -> None:
 
 
 def _new_sheet(picture: PictureView) -> None:
-    """A sheet with the session's row on it."""
+    """Replace the sheet by one with the session's row."""
     grain = pictures.fine(picture)
     start = ink_of(st.session_state["row"], picture).repeat(grain, axis=0).repeat(grain, axis=1)
     before: Sheet | None = st.session_state.get("sheet")
@@ -121,45 +120,27 @@ def _new_sheet(picture: PictureView) -> None:
 
 
 def _examples(card: CardView, picture: PictureView) -> None:
-    if not card.examples:
-        return
-
     def choose(values: tuple[float, ...]) -> None:
-        # An uploaded image would take the example's place at once.
+        # An uploaded image would replace the example at once.
         if st.session_state.get("picture_kind") == UPLOAD:
             st.session_state["picture_kind"] = DRAW
             st.session_state.pop("way", None)
         _set_ink(pictures.to_ink(list(values), picture), card, picture)
 
-    if len(card.examples) > MOST_EXAMPLE_BUTTONS:
-        key = f"example:{st.session_state['row_number']}"
-        st.selectbox(
-            "Start from an example",
-            list(card.examples),
-            index=None,
-            key=key,
-            format_func=humanise,
-            placeholder="Choose an example",
-            on_change=lambda: choose(card.examples[st.session_state[key]]),
-        )
-        return
-    st.caption("Start from an example")
-    with st.container(horizontal=True, gap="xsmall"):
-        for name, values in card.examples.items():
-            st.button(escape(humanise(name)), key=f"example:{name}", on_click=choose, args=(values,))
+    inputs.show_examples(card.examples, choose, MAX_EXAMPLE_BUTTONS)
 
 
 def _fitting() -> bool:
     return st.toggle(
-        "Fit to the frame",
+        "Center and scale",
         value=True,
         key="fitting",
-        help="Move and stretch the ink to where the training pictures have theirs, and make it as heavy.",
+        help="Match position, size and stroke width of the training pictures.",
     )
 
 
 def _drawn(card: CardView, picture: PictureView) -> Ink | None:
-    """What is drawn as a picture; None as long as the sheet is as it began."""
+    """Return the drawing as a picture; None as long as the sheet is unchanged."""
     sheet: Sheet = st.session_state["sheet"]
     drawn = show_pad(picture, sheet.start, sheet.number, service.theme())
     fitting = _fitting()
@@ -171,21 +152,21 @@ def _drawn(card: CardView, picture: PictureView) -> Ink | None:
 
 
 def _uploaded(card: CardView, picture: PictureView) -> Ink | None:
-    """The image as a picture; None where there is none that can be read."""
-    limit = min(LARGEST_IMAGE_MB, int(st.get_option("server.maxUploadSize")) - 1)
+    """Return the uploaded image as a picture; None without a readable one."""
+    limit = min(MAX_IMAGE_MB, int(st.get_option("server.maxUploadSize")) - 1)
     file = st.file_uploader("Image", type=IMAGE_TYPES, key="image", max_upload_size=limit)
     if file is None:
         st.caption(
-            f"PNG, JPEG, WebP, BMP or GIF, up to {limit} MB; it becomes {picture.width} by {picture.height} pixels."
+            f"PNG, JPEG, WebP, BMP or GIF, up to {limit} MB. Scaled to {picture.width} by {picture.height} pixels."
         )
         return None
     if file.size > limit * 1024 * 1024:
-        st.error(f"The image is larger than {limit} MB: make it smaller and send it again.", icon=":material/error:")
+        st.error(f"The image is larger than {limit} MB: reduce it and upload it again.", icon=":material/error:")
         return None
     fitting = _fitting()
-    swap = st.toggle("Swap ink and paper", key="swap", help="The rim of the image counts as paper, unless this is set.")
+    invert = st.toggle("Invert", key="invert", help="Use the edge of the image as ink instead of background.")
     try:
-        ink = pictures.read_image(file.getvalue(), picture, swap=swap)
+        ink = pictures.read_image(file.getvalue(), picture, invert=invert)
     except PictureError as error:
         st.error(escape(str(error)), icon=":material/error:")
         return None

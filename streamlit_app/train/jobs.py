@@ -1,4 +1,4 @@
-"""The jobs of the training service: progress and log of one that runs, and how one ended beside the champion."""
+"""The jobs of the training service: progress and log of a running one, and the result of one that ended."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,42 +7,41 @@ import pandas as pd
 import streamlit as st
 
 from streamlit_app.clients.errors import ApiError
-from streamlit_app.clients.training_client import TrainingClient, TrainingJob
+from streamlit_app.clients.json_values import mapping
+from streamlit_app.clients.training_answers import TrainingJob
+from streamlit_app.clients.training_client import TrainingClient
 from streamlit_app.components import service
 from streamlit_app.components.charts import confusion_chart, confusion_words
-from streamlit_app.components.figures import figures, mapping, matrix_of
-from streamlit_app.components.promotion import show_gate
+from streamlit_app.components.figures import figures_of, matrix_of, show_figures
+from streamlit_app.components.promotion import show_promotion
 from streamlit_app.components.text import escape, moment, shorten
 from streamlit_app.train import session
-from streamlit_app.train.configuration import told_in_short
-from streamlit_app.train.versions import offer_activation
+from streamlit_app.train.configuration import summarise
+from streamlit_app.train.versions import offer_promotion
 
-SECONDS_PER_LOOK = 1.0
-MOST_LINES = 500
+POLL_SECONDS = 1.0
+MAX_LINES = 500
+MAX_CONFUSION_WORDS = 400
 LOG_HEIGHT_PIXELS = 260
-STATES = {
-    "queued": ("waits", ":material/hourglass_empty:"),
-    "running": ("runs", ":material/play_circle:"),
-    "promoted": ("became champion", ":material/check_circle:"),
-    "rejected": ("rejected by the gate", ":material/block:"),
-    "failed": ("failed", ":material/error:"),
-    "cancelled": ("cancelled", ":material/cancel:"),
-    "interrupted": ("interrupted", ":material/power_off:"),
+ICONS = {
+    "failed": ":material/error:",
+    "cancelled": ":material/cancel:",
+    "interrupted": ":material/power_off:",
 }
 
 
 @dataclass
 class JobLog:
-    """The last lines of a job's log, and how many there were in all."""
+    """The last lines of a job's log, and the number of all its lines so far."""
 
     job_id: str
     lines: list[str] = field(default_factory=list)
     seen: int = 0
 
     def add(self, job: TrainingJob) -> None:
-        """Take over the lines that were asked for."""
-        self.lines = [*self.lines, *job.log][-MOST_LINES:]
-        # The service forgets the first lines of a long log, and a line may be written while it answers.
+        """Append the job's new lines."""
+        self.lines = [*self.lines, *job.log][-MAX_LINES:]
+        # The service drops the first lines of a long log, and a line may be written while it answers.
         self.seen = max(job.log_lines, self.seen + len(job.log))
 
 
@@ -50,41 +49,40 @@ def show_jobs(client: TrainingClient, champion: str) -> None:
     """Draw the chosen job and the list of all."""
     jobs = {job.id: job for job in client.jobs()}
     if not jobs:
-        st.info("Nothing was trained yet: start under New training.", icon=":material/info:")
+        st.info("There are no jobs yet. Start one under New training.", icon=":material/info:")
         return
     if st.session_state.get("job") not in jobs:
         st.session_state["job"] = next(iter(jobs))
-    # A title that changed with the job's state would be another choice.
+    # The title does not contain the job's state, since Streamlit would take a changed title as another option.
     chosen = st.selectbox("Job", list(jobs), key="job", format_func=lambda job_id: _title(jobs[job_id]))
     job = client.job(chosen)
     if job.is_over:
-        _ended(client, job, champion)
-        _show_log(job.log[-MOST_LINES:], job)
+        _show_result(client, job, champion)
+        _show_log(job.log[-MAX_LINES:], job)
     else:
-        st.fragment(_watch, run_every=SECONDS_PER_LOOK)(client, job.id)
+        st.fragment(_watch, run_every=POLL_SECONDS)(client, job.id)
     if len(jobs) > 1:
         with st.expander(f"All {len(jobs)} jobs", icon=":material/list:"):
-            st.dataframe(
-                pd.DataFrame(list(map(_row, jobs.values()))), hide_index=True, alt="All jobs, the newest first"
-            )
+            frame = pd.DataFrame(list(map(_row, jobs.values())))
+            st.dataframe(frame, hide_index=True, alt="All jobs, the newest first")
 
 
 def _title(job: TrainingJob) -> str:
-    return f"{moment(job.created_at)} · {job.table} · {told_in_short(job.config)}"
+    return f"{moment(job.created_at)} · {job.table} · {summarise(job.config)}"
 
 
 def _row(job: TrainingJob) -> dict[str, str]:
     return {
-        "Asked for (UTC)": moment(job.created_at),
+        "Created (UTC)": moment(job.created_at),
         "Table": job.table,
-        "Model": told_in_short(job.config),
-        "State": STATES.get(job.state, (job.state, ""))[0],
+        "Model": summarise(job.config),
+        "State": job.state,
         "Version": job.version,
     }
 
 
 def _watch(client: TrainingClient, job_id: str) -> None:
-    """Ask anew every second, without a wink of the rest of the page."""
+    """Draw the running job again every second, without the other parts of the page."""
     log: JobLog = st.session_state.get("log") or JobLog(job_id)
     if log.job_id != job_id:
         log = JobLog(job_id)
@@ -92,16 +90,17 @@ def _watch(client: TrainingClient, job_id: str) -> None:
         job = client.job(job_id, log.seen)
     except ApiError as error:
         session.show_error(error)
-        st.caption("Asked again every second; the training goes on meanwhile.")
+        st.caption("The page tries again every second. The training continues.")
         return
     if job.is_over:
         if job.state == "promoted":
             service.wait_for_version(job.version)
         st.rerun(scope="app")
-    words = "It waits for its turn." if job.state == "queued" else job.text or "It runs."
+    words = "Queued" if job.state == "queued" else job.text or "Running"
     st.progress(job.share, text=f"{job.share:.0%} · {escape(words)}")
     st.button("Cancel", key=f"cancel:{job.id}", icon=":material/close:", on_click=_cancel, args=(client, job.id))
-    _show_cancel_error()
+    if cancel_error := st.session_state.pop("cancel_error", None):
+        session.show_error(cancel_error)
     log.add(job)
     st.session_state["log"] = log
     _show_log(log.lines, job)
@@ -114,12 +113,6 @@ def _cancel(client: TrainingClient, job_id: str) -> None:
         st.session_state["cancel_error"] = error
 
 
-def _show_cancel_error() -> None:
-    error = st.session_state.pop("cancel_error", None)
-    if error is not None:
-        session.show_error(error)
-
-
 def _show_log(lines: Sequence[str], job: TrainingJob) -> None:
     if not lines:
         return
@@ -129,25 +122,25 @@ def _show_log(lines: Sequence[str], job: TrainingJob) -> None:
             st.caption(f"The last {len(lines):,} of {job.log_lines:,} lines.")
 
 
-def _ended(client: TrainingClient, job: TrainingJob, champion: str) -> None:
+def _show_result(client: TrainingClient, job: TrainingJob, champion: str) -> None:
     if not job.card:
-        word, icon = STATES.get(job.state, (job.state, ":material/info:"))
         show = st.error if job.state == "failed" else st.info
-        show(f"The training {'' if job.state == 'failed' else 'was '}{word}. {escape(job.reason)}", icon=icon)
+        verb = "" if job.state == "failed" else "was "
+        show(f"The training {verb}{job.state}. {escape(job.reason)}", icon=ICONS.get(job.state, ":material/info:"))
         return
     gate = mapping(job.card.get("gate"))
-    show_gate(gate)
-    service.metrics(figures(job.card.get("metrics")))
+    show_promotion(gate)
+    show_figures(figures_of(job.card))
     left, right = st.columns([3, 2], gap="large")
     matrix, classes = matrix_of(job.card)
     if matrix:
         words = confusion_words(matrix, classes)
         left.altair_chart(confusion_chart(matrix, classes, service.theme()), alt=words, key=f"confusion:{job.id}")
-        left.caption(escape(shorten(words, 400)))
+        left.caption(escape(shorten(words, MAX_CONFUSION_WORDS)))
     with right:
-        st.caption(f"Version {escape(job.version)}: {escape(told_in_short(job.config))}")
+        st.caption(f"Version {escape(job.version)}: {escape(summarise(job.config))}")
         if job.version == champion:
-            st.success("It is champion.", icon=":material/trophy:")
+            st.success("This version is now serving.", icon=":material/check_circle:")
             st.page_link("predict/page.py", label="Try it on the Predict page", icon=":material/tune:")
         else:
-            offer_activation(client, job.version, rejected=bool(gate) and not gate.get("passed"))
+            offer_promotion(client, job.version, is_rejected=bool(gate) and not gate.get("passed"))

@@ -1,4 +1,4 @@
-"""The page on which whoever holds the admin token trains a model, watches it, and decides which one serves."""
+"""The page on which an administrator trains a model, watches the training, and decides which version serves."""
 
 from typing import Any
 
@@ -13,7 +13,6 @@ from streamlit_app.train.jobs import show_jobs
 from streamlit_app.train.table import TrainingTable, choose_table
 from streamlit_app.train.versions import show_switch, show_versions
 
-TITLE = "Train"
 NEW, JOBS, VERSIONS = "New training", "Jobs", "Versions"
 
 
@@ -23,7 +22,7 @@ def show() -> None:
     st.title("Train", anchor=False)
     client = session.client()
     if not session.address():
-        session.show_how_to_get_one()
+        session.show_setup()
     elif client is None:
         session.ask_for_token()
     else:
@@ -38,14 +37,14 @@ def _work(client: TrainingClient) -> None:
         st.button("Try again", key="try_again")
         return
     top = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-    top.caption(f"Champion: {escape(versions.champion or 'none yet')}")
+    top.caption(f"Serving version: {escape(versions.champion or 'none yet')}")
     top.button("Lock", key="lock", on_click=session.lock, icon=":material/lock:", type="tertiary")
     show_switch()
-    # A tab can only be opened from outside before it is drawn.
+    # Code can open a tab only before the tabs are drawn.
     if wanted := st.session_state.pop("wanted_tab", None):
         st.session_state["tab"] = wanted
     new, jobs, all_versions = st.tabs([NEW, JOBS, VERSIONS], key="tab", on_change="rerun")
-    # Always drawn: a widget that is not loses what the visitor chose, and the file.
+    # Always drawn: Streamlit drops the choices and the file of a widget that is not drawn.
     with new:
         table = choose_table(client, options)
         config = choose_config(options)
@@ -62,19 +61,19 @@ def _work(client: TrainingClient) -> None:
 
 
 def _start(client: TrainingClient, table: TrainingTable | None, config: dict[str, Any]) -> None:
-    """The last step: the button, and what the service says to it."""
+    """Draw the last step: the button that starts the training."""
     st.subheader("3 · Train", anchor=False)
     force = st.checkbox(
-        "Make it champion even if the gate rejects it", key="force", help="The model's card keeps that it was forced."
+        "Promote the model even if the gate rejects it", key="force", help="The model card records that it was forced."
     )
-    ready = table is not None and table.is_usable
-    pressed = st.button("Train", type="primary", icon=":material/model_training:", key="train", disabled=not ready)
-    if not ready:
-        st.caption("Choose a table that can be trained from first.")
+    is_ready = table is not None and table.is_usable
+    pressed = st.button("Train", type="primary", icon=":material/model_training:", key="train", disabled=not is_ready)
+    if not is_ready:
+        st.caption("First choose a table that passes the checks.")
     if not pressed or table is None:
         return
     try:
-        with st.spinner("Handing it over"):
+        with st.spinner("Starting the training"):
             job = table.train(client, config, force=force)
     except ApiError as error:
         session.show_error(error)

@@ -1,78 +1,79 @@
-"""All that was trained: which version serves, and how another takes its place."""
+"""All trained versions: which one serves, and how to promote another."""
+
+from collections.abc import Callable
 
 import pandas as pd
 import streamlit as st
 
 from streamlit_app.clients.errors import ApiError
-from streamlit_app.clients.training_client import TrainedVersion, TrainingClient, Versions
+from streamlit_app.clients.training_answers import TrainedVersion, Versions
+from streamlit_app.clients.training_client import TrainingClient
 from streamlit_app.components import service
-from streamlit_app.components.promotion import show_gate, verdict
-from streamlit_app.components.text import escape, moment, percent
+from streamlit_app.components.promotion import show_promotion, verdict
+from streamlit_app.components.text import escape, estimator_name, moment, percent
 from streamlit_app.train import session
-from streamlit_app.train.configuration import estimator_name
 
 
 def show_versions(client: TrainingClient, versions: Versions) -> None:
-    """Draw the list, the chosen version and the way back."""
+    """Draw the list, the chosen version and the roll-back."""
     if not versions.versions:
-        st.info("The store has no version yet: start under New training.", icon=":material/info:")
+        st.info("There are no versions yet. Start a training under New training.", icon=":material/info:")
         return
     frame = pd.DataFrame([_row(version, versions.champion) for version in versions.versions])
     st.dataframe(frame, hide_index=True, alt="All versions, the newest first")
-    _last_training(versions)
+    _show_last_training(versions)
     others = {version.name: version for version in versions.versions if version.name != versions.champion}
     if others:
-        chosen = st.selectbox("Version", list(others), key="version", help="The champion is not among these.")
+        chosen = st.selectbox("Version", list(others), key="version", help="The versions that are not serving.")
         version = others[chosen]
-        show_gate(version.gate)
-        offer_activation(client, version.name, rejected=version.is_rejected)
+        show_promotion(version.gate)
+        offer_promotion(client, version.name, is_rejected=version.is_rejected)
     if versions.champion:
         with st.popover("Roll back", icon=":material/undo:"):
-            st.markdown(f"The champion before {escape(versions.champion)} becomes champion again, within seconds.")
-            st.button("Roll back now", key="roll_back", type="primary", on_click=_roll_back, args=(client,))
+            st.markdown(f"The version that served before {escape(versions.champion)} will serve again within seconds.")
+            st.button("Roll back now", key="roll_back", type="primary", on_click=_switch, args=(client.roll_back,))
 
 
-def offer_activation(client: TrainingClient, version: str, *, rejected: bool) -> None:
-    """The button that makes a version champion; for a rejected one behind a second look."""
-    if not rejected:
+def offer_promotion(client: TrainingClient, version: str, *, is_rejected: bool) -> None:
+    """Draw the button that promotes a version; for a rejected one with a confirmation."""
+
+    def promote() -> str:
+        return client.activate(version, force=is_rejected)
+
+    if not is_rejected:
         st.button(
-            "Make it champion",
-            key=f"activate:{version}",
+            "Promote",
+            key=f"promote:{version}",
             type="primary",
-            icon=":material/trophy:",
-            on_click=_activate,
-            args=(client, version, False),
+            icon=":material/publish:",
+            on_click=_switch,
+            args=(promote,),
         )
         return
-    with st.popover("Make it champion all the same", icon=":material/warning:"):
-        st.markdown("The gate rejected it. Everybody gets its answers if you go on.")
-        st.button("Force it", key=f"force:{version}", type="primary", on_click=_activate, args=(client, version, True))
+    with st.popover("Promote anyway", icon=":material/warning:"):
+        st.markdown("The gate rejected this version. If you continue, everyone gets its predictions.")
+        st.button("Promote now", key=f"force:{version}", type="primary", on_click=_switch, args=(promote,))
 
 
 def show_switch() -> None:
-    """How the last press on one of these buttons ended; told once."""
-    error = st.session_state.pop("switch_error", None)
-    if error is not None:
+    """Draw once how the last promotion or roll-back ended."""
+    if error := st.session_state.pop("switch_error", None):
         session.show_error(error)
-    switched = st.session_state.pop("switched", None)
-    if switched is not None:
-        version, served = switched
-        told = "and the API serves it" if served else "but the API has not taken it up yet: see the Status page"
-        st.success(f"Version {escape(version)} is champion, {told}.", icon=":material/trophy:")
+    if switched := st.session_state.pop("switched", None):
+        version, is_served = switched
+        if is_served:
+            st.success(f"Version {escape(version)} is now serving.", icon=":material/check_circle:")
+        else:
+            st.warning(
+                f"Version {escape(version)} is promoted, but the API does not serve it yet: see the Status page.",
+                icon=":material/warning:",
+            )
 
 
-def _activate(client: TrainingClient, version: str, force: bool) -> None:
+def _switch(change: Callable[[], str]) -> None:
+    """Promote or roll back, and wait for the API."""
     try:
-        champion = client.activate(version, force=force)
-    except ApiError as error:
-        st.session_state["switch_error"] = error
-        return
-    st.session_state["switched"] = champion, service.wait_for_version(champion)
-
-
-def _roll_back(client: TrainingClient) -> None:
-    try:
-        champion = client.roll_back()
+        champion = change()
     except ApiError as error:
         st.session_state["switch_error"] = error
         return
@@ -81,8 +82,8 @@ def _roll_back(client: TrainingClient) -> None:
 
 def _row(version: TrainedVersion, champion: str) -> dict[str, object]:
     return {
-        "": "champion" if version.name == champion else "",
         "Version": version.name,
+        "Status": "serving" if version.name == champion else "",
         "Trained (UTC)": moment(version.trained_at),
         "Table": str(version.data.get("name") or version.model_name),
         "Estimator": estimator_name(version.estimator),
@@ -92,10 +93,9 @@ def _row(version: TrainedVersion, champion: str) -> dict[str, object]:
     }
 
 
-def _last_training(versions: Versions) -> None:
-    told = versions.last_training
-    if told:
-        outcome = str(told.get("outcome"))
-        reason = "" if outcome == "promoted" else f" ({escape(str(told.get('reason') or ''))})"
-        at = moment(str(told.get("finished_at") or ""))
+def _show_last_training(versions: Versions) -> None:
+    if last := versions.last_training:
+        outcome = str(last.get("outcome"))
+        reason = "" if outcome == "promoted" else f" ({escape(str(last.get('reason') or ''))})"
+        at = moment(str(last.get("finished_at") or ""))
         st.caption(f"The last training ended {escape(at)} UTC: {escape(outcome)}{reason}")

@@ -52,9 +52,9 @@ def test_a_file_is_scored_as_the_api_scores_each_row(open_page, real_api, kind, 
         parquet.write_table(pa.Table.from_pandas(frame), sink)
     at = send(open_page("batch", real_api), sink.getvalue(), f"flowers.{kind}")
     assert "40 rows, 4 of 4 features found" in at.expander[0].label
-    press(at, "Score 40 rows")
-    assert figures(at)["Rows scored"] == "40"
-    assert figures(at)["Without a prediction"] == "0"
+    press(at, "Predict 40 rows")
+    assert figures(at)["Rows predicted"] == "40"
+    assert figures(at)["Rows without prediction"] == "0"
     scored = at.session_state["scored"]
     for read, written in ((pd.read_csv, scored.as_csv), (pd.read_parquet, scored.as_parquet)):
         table = read(io.BytesIO(written()))
@@ -71,8 +71,8 @@ def test_bad_cells_are_listed_and_the_others_scored(open_page, real_api):
     data = flowers(5).astype(str)
     data.loc[1, "petal_length"] = "abc"
     data.loc[3, "sepal_width"] = ""
-    at = press(send(open_page("batch", real_api), data.to_csv(index=False).encode()), "Score")
-    assert figures(at)["Rows scored"] == "3"
+    at = press(send(open_page("batch", real_api), data.to_csv(index=False).encode()), "Predict")
+    assert figures(at)["Rows predicted"] == "3"
     errors = at.dataframe[0].value
     assert errors.to_numpy().tolist() == [[2, "petal_length", "“abc” is not a number"], [4, "sepal_width", "is empty"]]
     table = pd.read_csv(io.BytesIO(at.session_state["scored"].as_csv()))
@@ -83,8 +83,8 @@ def test_bad_cells_are_listed_and_the_others_scored(open_page, real_api):
 def test_wrong_columns_are_named_with_a_next_step(open_page, real_api):
     at = send(open_page("batch", real_api), b"sepal_length,other\n1,2\n")
     assert "The file lacks 3 columns that the model needs: sepal_width, petal_length, petal_width." in words(at)
-    assert "send the file again" in words(at)
-    assert not [button for button in at.button if button.label.startswith("Score")]
+    assert "upload the file again" in words(at)
+    assert not [button for button in at.button if button.label.startswith("Predict")]
 
 
 def test_a_table_can_be_pasted_from_a_sheet(open_page, real_api):
@@ -92,40 +92,40 @@ def test_a_table_can_be_pasted_from_a_sheet(open_page, real_api):
     at.segmented_control[0].set_value("Paste a table").run()
     text = "Sepal Length (cm)\tSepal Width\tPetal length\tpetal_width\n5.1\t3.5\t1.4\t0.2\n"
     at.text_area(key="pasted").set_value(text).run()
-    press(at, "Score 1 row")
+    press(at, "Predict 1 row")
     assert at.session_state["scored"].table["class_name"].to_pylist() == ["setosa"]
 
 
 def test_the_sample_file_is_one_that_is_taken(open_page, digits_api):
-    from streamlit_app.batch import page
+    from streamlit_app.batch import upload
     from streamlit_app.components import service
 
     at = open_page("batch", digits_api)
     assert any(button.label == "Download a sample file" for button in at.get("download_button"))
-    press(send(at, page._sample(service.fetch_card())), "Score")
-    assert figures(at)["Without a prediction"] == "0"
+    press(send(at, upload.sample(service.fetch_card())), "Predict")
+    assert figures(at)["Rows without prediction"] == "0"
     assert not at.exception
 
 
 def test_filters_and_pages(open_page, real_api):
-    at = press(send(open_page("batch", real_api), flowers(350).to_csv(index=False).encode()), "Score")
+    at = press(send(open_page("batch", real_api), flowers(350).to_csv(index=False).encode()), "Predict")
     scored = at.session_state["scored"]
     rows = at.dataframe[-1].value
     assert rows["Row"].tolist() == list(range(1, 101))
-    at.selectbox(key="order").set_value("Least sure first").run()
+    at.selectbox(key="order").set_value("Confidence, lowest first").run()
     rows = at.dataframe[-1].value
     assert rows["Confidence"].tolist() == pytest.approx(sorted((scored.confidence * 100).tolist())[:100], abs=1e-3)
-    at.toggle(key="unsure_only").set_value(True).run()
+    at.toggle(key="low_only").set_value(True).run()
     at.slider(key="threshold").set_value(0.5).run()
     unsure = int((scored.confidence < 0.5).sum())
-    assert f"{unsure:,} of 350 rows, {unsure:,} of them unsure" in words(at)
+    assert f"{unsure:,} of 350 rows, {unsure:,} of them with low confidence" in words(at)
     at.slider(key="threshold").set_value(0.0).run()
-    assert "No row fits these filters" in words(at)
+    assert "No row matches the filters" in words(at)
 
 
 def test_another_table_after_the_first(open_page, real_api):
-    at = press(send(open_page("batch", real_api), flowers(3).to_csv(index=False).encode()), "Score")
-    press(at, "Score another table")
+    at = press(send(open_page("batch", real_api), flowers(3).to_csv(index=False).encode()), "Predict")
+    press(at, "Predict another")
     assert at.file_uploader(key="file")
     assert "scored" not in at.session_state
 
@@ -154,11 +154,11 @@ def test_api_that_goes_away_in_between_is_gone_on_with(open_page, running, api, 
             handler.send_bytes(200, handler.scored(api.requests[-1].body), handler.headers["Content-Type"])
 
     api.replies["/predict"] = second_fails
-    at = press(send(open_page("batch"), WINE), "Score 30 rows")
+    at = press(send(open_page("batch"), WINE), "Predict 30 rows")
     assert "under way" in words(at)
-    assert "10 rows are scored and kept" in words(at)
-    press(at, "Go on")
-    assert figures(at)["Rows scored"] == "30"
+    assert "10 rows are predicted and kept" in words(at)
+    press(at, "Continue")
+    assert figures(at)["Rows predicted"] == "30"
     assert asked == 4
 
 
@@ -175,8 +175,8 @@ def test_a_busy_api_is_asked_again_without_a_word(open_page, api, monkeypatch):
             handler.send_bytes(200, handler.scored(api.requests[-1].body), handler.headers["Content-Type"])
 
     api.replies["/predict"] = first_fails
-    at = press(send(open_page("batch"), WINE), "Score 30 rows")
-    assert figures(at)["Rows scored"] == "30"
+    at = press(send(open_page("batch"), WINE), "Predict 30 rows")
+    assert figures(at)["Rows predicted"] == "30"
 
 
 def test_rows_that_only_the_api_refuses_are_listed(open_page, api):
@@ -188,18 +188,18 @@ def test_rows_that_only_the_api_refuses_are_listed(open_page, api):
             handler.send_bytes(200, handler.scored(api.requests[-1].body), handler.headers["Content-Type"])
 
     api.replies["/predict"] = refuse_one
-    at = press(send(open_page("batch"), WINE), "Score 30 rows")
-    assert figures(at)["Rows scored"] == "29"
+    at = press(send(open_page("batch"), WINE), "Predict 30 rows")
+    assert figures(at)["Rows predicted"] == "29"
     assert at.dataframe[0].value.to_numpy().tolist() == [[3, "ash", "is odd"]]
 
 
 @pytest.mark.parametrize(
     ("status", "sentence"),
-    [(422, "Fields differ."), (413, "more than the prediction service takes"), (401, "does not accept the key")],
+    [(422, "Fields differ."), (413, "larger than the prediction service accepts"), (401, "rejected the API key")],
 )
 def test_refusals_of_the_whole_are_sentences_with_a_way_on(open_page, api, status, sentence):
     api.replies["/predict"] = lambda handler: handler.send_problem(status, "Fields differ.", ("alcohol", "is unknown"))
-    at = press(send(open_page("batch"), WINE), "Score 30 rows")
+    at = press(send(open_page("batch"), WINE), "Predict 30 rows")
     assert sentence in words(at)
     press(at, "Start over")
     assert at.file_uploader(key="file")
@@ -213,8 +213,8 @@ def test_model_replaced_in_between_is_told(open_page, api, monkeypatch):
         handler.send_bytes(200, handler.scored(api.requests[-1].body), handler.headers["Content-Type"])
 
     api.replies["/predict"] = swap
-    at = press(send(open_page("batch"), WINE), "Score 30 rows")
-    assert "rows come from two versions" in words(at)
+    at = press(send(open_page("batch"), WINE), "Predict 30 rows")
+    assert "predictions come from two versions" in words(at)
 
 
 def test_cancel_keeps_what_is_scored(open_page, api, monkeypatch):
@@ -231,9 +231,9 @@ def test_cancel_keeps_what_is_scored(open_page, api, monkeypatch):
             handler.send_bytes(200, handler.scored(api.requests[-1].body), handler.headers["Content-Type"])
 
     api.replies["/predict"] = second_fails
-    at = press(send(open_page("batch"), WINE), "Score 30 rows")
+    at = press(send(open_page("batch"), WINE), "Predict 30 rows")
     press(at, "Cancel")
-    assert figures(at)["Rows scored"] == "10"
+    assert figures(at)["Rows predicted"] == "10"
     assert "Cancelled after 10 of 30 rows" in words(at)
 
 

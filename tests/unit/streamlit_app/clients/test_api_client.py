@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamlit_app.clients import api_client
+from streamlit_app.clients import api_client, http_client
 from streamlit_app.clients.api_client import ApiClient
 from streamlit_app.clients.errors import (
     ApiAway,
     ApiError,
-    ApiKeyRefused,
+    ApiKeyRejected,
     ApiNotReady,
     ApiUnexpected,
     FieldNote,
@@ -84,7 +84,7 @@ def test_rejected_input_names_the_fields(client, api):
     assert caught.value.request_id == api.requests[0].headers["X-Request-ID"]
 
 
-def test_not_ready_tells_the_reason(client, api):
+def test_not_ready_contains_the_reason(client, api):
     api.replies["/model"] = problem(503, "No model has been trained yet.")
     with pytest.raises(ApiNotReady, match=r"not ready: No model has been trained yet\."):
         client.model_card()
@@ -93,8 +93,8 @@ def test_not_ready_tells_the_reason(client, api):
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        (problem(401, "Send an API key."), ApiKeyRefused),
-        (raw(401, HTML), ApiKeyRefused),
+        (problem(401, "Send an API key."), ApiKeyRejected),
+        (raw(401, HTML), ApiKeyRejected),
         (problem(413, "too big"), InputTooBig),
         (raw(413, HTML), InputTooBig),
         (raw(502, HTML), ApiAway),
@@ -129,7 +129,7 @@ def test_key_goes_with_every_call_and_into_no_log(api, caplog):
         client.model_card()
         client.predict(ROW)
         api.replies["/predict"] = problem(401, "This API key is not valid.")
-        with pytest.raises(ApiKeyRefused) as caught:
+        with pytest.raises(ApiKeyRejected) as caught:
             client.predict(ROW)
     assert [request.headers["Authorization"] for request in api.requests] == ["Bearer s3cret"] * 3
     assert caplog.records
@@ -142,8 +142,11 @@ def test_without_a_key_none_is_sent(client, api):
 
 
 @pytest.mark.parametrize("key", ["two words", "a\nb", "schlüssel", "\u2026", "a\x00"])
-def test_key_that_cannot_be_sent_is_told_without_it(api, caplog, key):
-    with contextlib.closing(ApiClient(api.url, key)) as client, pytest.raises(ApiKeyRefused, match="API_KEY") as caught:
+def test_key_that_cannot_be_sent_is_reported_without_it(api, caplog, key):
+    with (
+        contextlib.closing(ApiClient(api.url, key)) as client,
+        pytest.raises(ApiKeyRejected, match="API_KEY") as caught,
+    ):
         client.predict(ROW)
     assert api.requests == []
     assert key not in caplog.text + str(caught.value)
@@ -151,7 +154,7 @@ def test_key_that_cannot_be_sent_is_told_without_it(api, caplog, key):
 
 def test_card_without_features_is_unexpected(client, api):
     api.card = api.card | {"features": []}
-    with pytest.raises(ApiUnexpected, match="does not understand"):
+    with pytest.raises(ApiUnexpected, match="cannot read"):
         client.model_card()
 
 
@@ -162,13 +165,13 @@ def test_explanation(client, api):
     assert prediction.contributions["barolo"] == {"alcohol": 0.5, "ash": 0.5, "bottles": 0.5}
 
 
-def test_an_api_without_reasons_still_predicts(client, api):
+def test_an_api_that_does_not_explain_still_predicts(client, api):
     api.replies["/explain"] = problem(404, "There is nothing at this address.")
     prediction = client.explain(ROW)
     assert (prediction.path, prediction.contributions, prediction.class_name) == ("/predict", None, "barolo")
 
 
-def test_last_calls_are_remembered(client, api, running):
+def test_recent_calls_are_kept(client, api, running):
     client.predict(ROW)
     assert client.ready().model_version == api.card["model_version"]
     running.stop()
@@ -182,7 +185,7 @@ def test_last_calls_are_remembered(client, api, running):
     assert all(0 < call.seconds < 5 for call in client.calls)
 
 
-def test_nobody_listens(client, running):
+def test_unreachable_address(client, running):
     running.stop()
     with pytest.raises(ApiAway, match="does not answer") as caught:
         client.predict(ROW)
@@ -202,7 +205,7 @@ def test_slow_answer_is_given_up_and_not_asked_for_again(client, api, monkeypatc
 
 
 def test_address_that_swallows_packets_is_given_up(monkeypatch):
-    monkeypatch.setattr(api_client, "CONNECT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(http_client, "CONNECT_TIMEOUT_SECONDS", 0.2)
     with socket.socket() as full:
         # A listener whose backlog is full leaves further connections unanswered.
         full.bind(("127.0.0.1", 0))
@@ -278,7 +281,7 @@ def test_proxy_of_the_environment_is_not_asked(client, api, monkeypatch):
 
 
 @pytest.mark.parametrize("address", ["", "flask-api:5000", "ftp://127.0.0.1", "/predict"])
-def test_address_that_is_none_is_named(address):
+def test_invalid_address_names_its_setting(address):
     client = ApiClient(address)
     with pytest.raises(ApiUnexpected, match="API_BASE_URL"):
         client.model_card()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from streamlit_app.components.charts import (
-    MOST_BARS,
+    MAX_BARS,
     confusion_words,
     probability_chart,
     probability_rows,
@@ -26,10 +26,10 @@ def test_few_classes_keep_their_order():
     ]
 
 
-def test_many_classes_show_the_likeliest_and_sum_the_rest():
+def test_of_many_classes_the_likeliest_are_shown_and_the_others_summed():
     shares = {f"class {i}": i / 4950 for i in range(100)}
     rows = probability_rows(shares, "class 99")
-    assert len(rows) == MOST_BARS
+    assert len(rows) == MAX_BARS
     assert rows[0]["name"] == "class 99"
     assert rows[-1]["name"] == "89 others"
     assert sum(float(row["value"]) for row in rows) == pytest.approx(1)
@@ -67,8 +67,10 @@ def test_only_data_changes_with_the_numbers():
 
 
 def test_confusion_in_words():
-    assert confusion_words([[5, 0], [0, 4]], ["a", "b"]) == "9 of 9 rows right."
-    assert confusion_words([[5, 1], [2, 4]], ["a", "b"]) == "9 of 12 rows right; 2 of b called a, 1 of a called b."
+    assert confusion_words([[5, 0], [0, 4]], ["a", "b"]) == "9 of 9 test rows predicted correctly."
+    assert confusion_words([[5, 1], [2, 4]], ["a", "b"]) == (
+        "9 of 12 test rows predicted correctly; 2 of b predicted as a, 1 of a predicted as b."
+    )
 
 
 def test_chart_in_words():

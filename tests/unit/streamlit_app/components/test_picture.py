@@ -85,7 +85,7 @@ def test_ink_is_found_whatever_its_colour_and_paper(data):
 
 def test_swapped_ink_is_the_paper():
     data = encoded(figure(255, 0))
-    ink, swapped = pictures.read_image(data, SIZE), pictures.read_image(data, SIZE, swap=True)
+    ink, swapped = pictures.read_image(data, SIZE), pictures.read_image(data, SIZE, invert=True)
     assert ink[ink > 0.5].size and swapped[ink > 0.9].max() < 0.1
 
 
@@ -109,12 +109,12 @@ def test_a_turned_photo_is_turned_back():
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"", "no image that can be read"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no image that can be read"),
-        (encoded(figure(255, 0))[:200], "no image that can be read"),
-        (encoded(Image.new("L", (50, 50), 200)), "all of one colour"),
-        (encoded(Image.new("1", (8000, 8000))), "more than 25 million dots"),
-        (encoded(Image.new("L", (5, 5), 9), "TIFF"), "no image that can be read"),
+        (b"", "not a readable image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a readable image"),
+        (encoded(figure(255, 0))[:200], "not a readable image"),
+        (encoded(Image.new("L", (50, 50), 200)), "only one colour"),
+        (encoded(Image.new("1", (8000, 8000))), "more than 25 million pixels"),
+        (encoded(Image.new("L", (5, 5), 9), "TIFF"), "not a readable image"),
     ],
     ids=["empty", "svg", "cut off", "one colour", "bomb", "another format"],
 )

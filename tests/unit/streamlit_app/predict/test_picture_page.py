@@ -55,7 +55,7 @@ def upload(at: AppTest, ink: np.ndarray) -> AppTest:
 
 def test_an_empty_sheet_asks_for_a_picture_and_not_the_api(open_page, picture_api):
     at = open_page()
-    assert "From a picture of 4 by 5 pixels to one of 2 classes" in words(at)
+    assert "Draw a picture of 4 by 5 pixels: the model predicts one of 2 classes" in words(at)
     assert "Draw a picture, upload an image or start from an example." in words(at)
     assert len(at.get("bidi_component")) == 1
     assert picture_api.predictions() == [] and dict(at.query_params) == {}
@@ -65,10 +65,10 @@ def test_an_example_is_predicted_and_linked(open_page, picture_api):
     at = press(open_page(), "Stripe")
     assert sent(picture_api) == np.array(HALF).ravel().tolist()
     assert all(isinstance(value, int) for value in sent(picture_api))
-    assert at.header and "What it sees" in words(at) and "Why" in words(at)
+    assert at.header and "Model input" in words(at) and "Pixel contributions" in words(at)
     images = [image.proto.imgs[0].alt for image in at.get("image")]
     assert images[0] == "Picture of 4 by 5 pixels, 10 of them with ink"
-    assert images[1].startswith("What speaks for")
+    assert images[1].startswith("Strongest pixel contributions to stripe: towards it row 1")
     query = {name: value[0] if isinstance(value, list) else value for name, value in at.query_params.items()}
     assert list(query) == ["_picture"]
     again = open_page(**query)
@@ -83,7 +83,7 @@ def test_garbage_in_the_address_is_an_empty_sheet(open_page, picture_api, query)
 def test_an_uploaded_image_of_the_very_size(open_page, picture_api):
     at = upload(open_page(), np.array(HALF) * 255 / 9)
     assert sent(picture_api) == np.array(HALF).ravel().tolist()
-    at.toggle(key="swap").set_value(True).run()
+    at.toggle(key="invert").set_value(True).run()
     assert sent(picture_api) == [9 - value for value in np.array(HALF).ravel()]
 
 
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_image_is_a_sentence(open_page, picture_api):
     at = open_page()
     at.segmented_control(key="way").set_value("Upload").run()
     at.file_uploader(key="image").set_value(("tile.png", b"no image", "image/png")).run()
-    assert "This is no image that can be read" in words(at)
+    assert "The file is not a readable image" in words(at)
     assert picture_api.predictions() == []
 
 
@@ -113,7 +113,7 @@ def test_numbers_take_over_the_picture_and_hand_it_back(open_page, picture_api):
     at.number_input[3].set_value(12).run()
     assert sent(picture_api)[3] == 12
     assert at.query_params["p3"] == ["12"] or at.query_params["p3"] == "12"
-    assert "1 pixel is as in no training picture" in words(at)
+    assert "1 pixel is outside the training range" in words(at)
     at.segmented_control(key="way").set_value("Draw").run()
     assert len(at.get("bidi_component")) == 1 and "_picture" in at.query_params
 

@@ -40,7 +40,7 @@ def test_form_comes_from_the_card(open_page, api):
     assert "Wine quality" in words(at)
     alcohol, ash, bottles = at.slider
     assert [slider.label.replace("\\", "") for slider in at.slider] == ["Alcohol (% vol)", "Ash (g/l)", "Bottles"]
-    assert "trained on 11 to 14" in alcohol.help.replace("\\", "")
+    assert "Training range: 11 to 14.8" in alcohol.help.replace("\\", "")
     assert (alcohol.min, alcohol.max, alcohol.step, alcohol.value) == (10.6, 15.2, 0.1, 13.0)
     assert ash.value == 2.36
     assert (bottles.min, bottles.max, bottles.step, bottles.value) == (0, 52, 1, 12)
@@ -55,20 +55,20 @@ def test_every_move_predicts(open_page, api):
     assert api.predictions()[-1] == {"alcohol": 14.2, "ash": 2.36, "bottles": 12}
     assert isinstance(api.predictions()[-1]["bottles"], int)
     assert found(at) == "barbera"
-    assert "**90.0%** probable" in words(at)
+    assert "Probability **90.0%**" in words(at)
     assert "20261121-073107-3f2a9c1d" in words(at)
     assert " ms" in words(at)
     assert linked(at) == {"alcohol": "14.2", "ash": "2.36", "bottles": "12"}
 
 
-def test_why_and_where_in_words(open_page):
+def test_contributions_and_training_data_in_words(open_page):
     at = open_page(alcohol="11.2")
     said = words(at)
-    assert "Alcohol 11.2 % vol speaks **for** barbera" in said
-    assert "Where it lies" in "".join(header.value for header in at.subheader)
+    assert "Alcohol 11.2 % vol pushes the prediction **towards** barbera" in said
+    assert "Compared with the training data" in "".join(header.value for header in at.subheader)
     alts = [chart.proto.alt for chart in at.get("vega_lite_chart")]
-    assert any("adds to barbera: Alcohol 11.2 % vol +0.50" in alt for alt in alts)
-    assert any("Alcohol 11.2 % vol lies in the middle half" in alt for alt in alts)
+    assert any("Contributions to the log-odds of barbera: Alcohol 11.2 % vol +0.50" in alt for alt in alts)
+    assert any("Alcohol 11.2 % vol is in the middle half" in alt for alt in alts)
     assert all(alts)
 
 
@@ -93,7 +93,7 @@ def test_numbers_take_what_sliders_do_not_and_stay_in_the_link(open_page, api):
     assert [number.value for number in at.number_input] == [13.0, 2.36, 12]
     at.number_input[0].set_value(99.5).run()
     assert api.predictions()[-1]["alcohol"] == 99.5
-    assert "Alcohol (% vol): 99.5 % vol lies outside the training range, 11 to 14.8" in words(at)
+    assert "Alcohol (% vol): 99.5 % vol is outside the training range, 11 to 14.8" in words(at)
     again = open_page(**linked(at))
     assert [number.value for number in again.number_input] == [99.5, 2.36, 12]
     again.segmented_control(key="kind_control").set_value("Sliders").run()
@@ -137,7 +137,7 @@ def test_slow_service_is_asked_when_a_button_is_pressed(open_page, api, monkeypa
     at.session_state["seconds"].extend([0.9] * 5)
     at.run()
     asked = len(api.predictions())
-    assert "answers slowly" in words(at)
+    assert "is slow at the moment" in words(at)
     (button,) = [button for button in at.button if button.label == "Predict"]
     at.slider[0].set_value(14.2)
     button.click().run()
@@ -146,7 +146,7 @@ def test_slow_service_is_asked_when_a_button_is_pressed(open_page, api, monkeypa
     # A few quick answers later it is live again.
     for _ in range(3):
         at.run()
-    assert "answers slowly" not in words(at)
+    assert "is slow at the moment" not in words(at)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_warnings_are_shown_with_the_label(open_page, api):
         200, handler.prediction(api.predictions()[-1]) | {"warnings": [{"field": "ash", "message": message}]}
     )
     at = open_page(alcohol="15.2")
-    assert "Alcohol (% vol): 15.2 % vol lies outside the training range, 11 to 14.8" in words(at)
+    assert "Alcohol (% vol): 15.2 % vol is outside the training range, 11 to 14.8" in words(at)
     assert "Ash (g/l): is a little odd" in words(at)
     assert found(at)
 
@@ -234,14 +234,14 @@ def test_model_not_ready(open_page, api, path):
 
 
 @pytest.mark.parametrize("path", ["/model", "/explain"])
-def test_refused_key_is_told_and_never_shown(open_page, api, monkeypatch, path):
+def test_rejected_key_is_reported_and_never_shown(open_page, api, monkeypatch, path):
     monkeypatch.setenv("API_KEY", "s3cret")
     api.replies[path] = lambda handler: handler.send_problem(401, "This API key is not valid.")
     at = open_page()
     assert api.requests[-1].headers["Authorization"] == "Bearer s3cret"
     said = words(at)
-    assert "The prediction service does not accept the key of this page." in said
-    assert "Whoever runs the service sets API_KEY of the user interface to a key that the API knows." in said
+    assert "The prediction service rejected the API key." in said
+    assert "The operator must set API_KEY of the user interface to a key that the API accepts." in said
     assert "s3cret" not in said
 
 
@@ -256,7 +256,7 @@ def test_rejected_values_are_named(open_page, api):
 
 def test_too_much_for_the_api_is_a_sentence(open_page, api):
     api.replies["/explain"] = lambda handler: handler.send_problem(413, "too large")
-    assert "This is more than the prediction service takes at once. Send less at a time." in words(open_page())
+    assert "The request is larger than the prediction service accepts. Send less at a time." in words(open_page())
 
 
 def test_model_with_other_features_is_picked_up(open_page, api):
@@ -269,22 +269,22 @@ def test_model_with_other_features_is_picked_up(open_page, api):
     )
     move(at, 0, 12.0)
     assert [slider.label for slider in at.slider] == ["Colour"]
-    assert "now version new" in words(at)
+    assert "version new is now serving" in words(at)
     assert not at.error
     assert found(at)
     move(at, 0, 6.0)
     assert found(at)
-    assert "now version" not in words(at)
+    assert "is now serving" not in words(at)
 
 
 def test_newer_version_of_the_same_schema_is_told_once(open_page, api):
     at = open_page()
     api.card = api.card | {"model_version": "new"}
     move(at, 0, 12.0)
-    assert "now version new" in words(at)
+    assert "version new is now serving" in words(at)
     assert found(at)
     move(at, 0, 12.1)
-    assert "now version" not in words(at)
+    assert "is now serving" not in words(at)
 
 
 def test_two_servers_that_disagree_do_not_make_the_page_run_for_ever(open_page, api):
@@ -326,13 +326,13 @@ def test_a_model_of_another_kind(open_page, digits_api):
     assert "Digits" in words(at)
     constant = at.slider[0]
     assert constant.min < constant.max
-    assert (constant.value, constant.help) == (0, "always 0 in training")
+    assert (constant.value, constant.help) == (0, "Training range\\: always 0")
     (examples,) = at.selectbox
     examples.set_value("digit 3").run()
     assert found(at) == "digit 3"
     move(at, 0, 1)
-    assert "Pixel 0 0: 1 lies outside the training range, always 0" in words(at)
-    assert re.search(r"Pixel \d \d = \d+ speaks \*\*(for|against)\*\* digit 3", words(at))
+    assert "Pixel 0 0: 1 is outside the training range, always 0" in words(at)
+    assert re.search(r"Pixel \d \d = \d+ pushes the prediction \*\*(towards|away from)\*\* digit 3", words(at))
     assert not at.exception
 
 
@@ -354,5 +354,5 @@ def test_hundred_classes(open_page, api):
 def test_unforeseen_answer_shows_no_internals(open_page, api):
     api.replies["/explain"] = lambda handler: handler.send_bytes(200, b"<html>Traceback</html>", "text/html")
     at = open_page()
-    assert "does not understand" in words(at)
+    assert "returned an unexpected answer" in words(at)
     assert "Traceback" not in words(at)

@@ -3,7 +3,7 @@
 import pytest
 
 from streamlit_app.clients.card import FeatureView
-from streamlit_app.predict.sliders import LARGEST_INTEGER, make_slider
+from streamlit_app.predict.sliders import MAX_INTEGER, make_slider
 
 
 def feature(minimum: float, maximum: float, median: float | None = None, integer: bool = False) -> FeatureView:
@@ -55,8 +55,8 @@ def test_awkward_ranges_still_make_a_slider(minimum, maximum, integer):
     assert 0 < slider.step <= slider.maximum - slider.minimum
     if integer:
         assert {type(value) for value in (slider.minimum, slider.maximum, slider.step, slider.start)} == {int}
-        assert slider.minimum >= -LARGEST_INTEGER
-        assert slider.maximum <= LARGEST_INTEGER
+        assert slider.minimum >= -MAX_INTEGER
+        assert slider.maximum <= MAX_INTEGER
     assert (slider.format % slider.start).strip()
 
 

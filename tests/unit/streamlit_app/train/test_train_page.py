@@ -70,7 +70,7 @@ def test_without_a_service_it_says_how_to_get_one(open_page, monkeypatch):
 
 def test_nothing_is_shown_or_asked_without_the_token(open_page, training):
     at = open_page("train")
-    assert "whoever holds the admin token" in words(at)
+    assert "requires the admin token" in words(at)
     assert not at.tabs and training.asked == []
     assert "Enter the admin token." in words(give(at, "  "))
     assert training.asked == []
@@ -116,7 +116,7 @@ def test_a_built_in_table_is_checked_and_trained_from(unlocked, training):
     training.checked |= {"warnings": ["Column [length] is constant."]}
     at = unlocked()
     assert "Column [length] is constant." in words(at)
-    assert any("3 rows, 1 column to learn from" in expander.label for expander in at.expander)
+    assert any("3 rows, 1 feature" in expander.label for expander in at.expander)
     at.number_input(key="parameter:xgboost:max_depth").set_value(7)
     at.number_input(key="min_accuracy").set_value(0.9)
     press(at, "Train")
@@ -126,7 +126,7 @@ def test_a_built_in_table_is_checked_and_trained_from(unlocked, training):
     assert asked["config"]["parameters"] == {"max_depth": 7}
     assert "folds" not in asked["config"] and "target" not in asked["config"]
     assert asked["config"]["gate"]["min_accuracy"] == 0.9 and "max_log_loss" not in asked["config"]["gate"]
-    assert "It waits for its turn" in at.get("progress")[0].proto.text
+    assert "Queued" in at.get("progress")[0].proto.text
     assert at.tabs[1].proto.label == "Jobs" and at.session_state["tab"] == "Jobs"
     # The chosen values are there when the visitor comes back for the next training.
     at.session_state["wanted_tab"] = "New training"
@@ -158,7 +158,7 @@ def test_a_file_is_trained_from_when_its_target_is_chosen(unlocked, training):
     assert at.dataframe[1].value["Use"].tolist() == ["feature", "target"]
     at.multiselect[0].set_value(["length"]).run()
     assert json.loads(training.last("/inspect")["ignore"]) == ["length"]
-    assert at.dataframe[1].value["Use"].tolist() == ["left out", "target"]
+    assert at.dataframe[1].value["Use"].tolist() == ["excluded", "target"]
     checks = training.paths().count("POST /inspect")
     press(at, "Train")
     asked = training.last("/train")
@@ -224,21 +224,22 @@ def test_a_rejected_model_is_shown_beside_the_champion_and_can_be_forced(unlocke
     training.jobs = [training_stub.job("j", "rejected", version="new", card=CARD | {"gate": verdict})]
     at = unlocked("Jobs")
     said = words(at)
-    assert "The gate rejected it, judged on 30 held-out rows beside champ." in said and "Its accuracy is worse." in said
+    assert "The gate rejected the model. It was evaluated on 30 test rows and compared with version champ." in said
+    assert "Its accuracy is worse." in said
     assert at.table[0].value["Accuracy"].tolist() == ["95.00%", "90.00%", "-5.00%", "-10.00% to +1.00%", "1.00%", "82%"]
     assert "Accuracy 90.0%" in said and "Log loss 0.310" in said
-    assert "9 of 10 rows right" in said
+    assert "9 of 10 test rows predicted correctly" in said
     assert training.champion == "champ"
     api.card |= {"model_version": "new"}
-    press(at, "Force it")
+    press(at, "Promote now")
     assert training.last("/models/new/activate") == {"force": True}
-    assert "Version new is champion, and the API serves it." in words(at)
+    assert "Version new is now serving." in words(at)
 
 
 def test_a_promoted_model_leads_to_the_predict_page(unlocked, training):
     training.jobs = [training_stub.job("j", "promoted", version="champ", card=CARD | {"gate": training_stub.gate()})]
     at = unlocked("Jobs")
-    assert "The gate let it through" in words(at) and "It is champion." in words(at)
+    assert "The model passes the gate." in words(at) and "This version is now serving." in words(at)
     assert any(link.proto.label == "Try it on the Predict page" for link in at.get("page_link"))
 
 
@@ -256,34 +257,34 @@ def test_other_ends(unlocked, training, state, sentence):
 
 
 def test_no_jobs_and_no_versions_yet(unlocked, training):
-    assert "Nothing was trained yet" in words(unlocked("Jobs"))
+    assert "There are no jobs yet" in words(unlocked("Jobs"))
     training.models, training.champion = [], None
-    assert "The store has no version yet" in words(unlocked("Versions"))
+    assert "There are no versions yet" in words(unlocked("Versions"))
 
 
 def test_a_version_is_made_champion_and_rolled_back(unlocked, training, api):
     at = unlocked("Versions")
     table = at.dataframe[-1].value
-    assert table["Version"].tolist() == ["champ", "older"] and table[""].tolist() == ["champion", ""]
+    assert table["Version"].tolist() == ["champ", "older"] and table["Status"].tolist() == ["serving", ""]
     assert "rejected (It is worse.)" in words(at)
     api.card |= {"model_version": "older"}
-    press(at, "Make it champion")
+    press(at, "Promote")
     assert training.champion == "older"
-    assert "Version older is champion, and the API serves it." in words(at)
+    assert "Version older is now serving." in words(at)
     training.problems["POST /rollback"] = (409, "There is no champion before this one.")
     assert "There is no champion before this one." in words(press(at, "Roll back now"))
     assert "There is no champion before this one." not in words(at.run())
 
 
-def test_an_api_that_lags_is_said_to(unlocked, training, monkeypatch):
+def test_an_api_that_lags_is_reported(unlocked, training, monkeypatch):
     from streamlit_app.components import service
 
-    monkeypatch.setattr(service, "SWITCH_SECONDS", 0.1)
+    monkeypatch.setattr(service, "SWITCH_TIMEOUT_SECONDS", 0.1)
     at = unlocked("Versions")
-    assert "but the API has not taken it up yet" in words(press(at, "Make it champion"))
+    assert "the API does not serve it yet" in words(press(at, "Promote"))
 
 
 def test_answers_of_another_kind_are_a_sentence(unlocked, training, monkeypatch):
     at = unlocked()
     monkeypatch.setitem(training_stub.OPTIONS, "tables", None)
-    assert "an answer that this page does not understand" in words(at.run())
+    assert "returned an unexpected answer" in words(at.run())
