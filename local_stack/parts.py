@@ -101,7 +101,7 @@ def make_parts(addresses: Addresses, environ: Mapping[str, str], run_dir: Path) 
         ),
         Part(
             name="streamlit-ui",
-            command=[sys.executable, "-m", "streamlit", "run", "streamlit_app/streamlit_app.py"],
+            command=[sys.executable, "-m", "streamlit", "run", "streamlit_app/app.py"],
             ready_url=f"http://{host}:{addresses.ui_port}/_stcore/health",
             env={
                 **env,
