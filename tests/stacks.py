@@ -58,6 +58,7 @@ class ProcessStack:
         self.training_url = f"http://localhost:{training}"
         self.ca_cert = str(folder / "run" / "certs" / "ca.crt")
         self.store = folder / "artifacts"
+        self.log_folder = Path(environ.get("RUN_DIR", folder / "run")) / "logs"
         self.admin_token_file = folder / "run" / "admin-token"
         self.env = {
             **os.environ,
@@ -99,10 +100,18 @@ class ProcessStack:
             except queue.Empty:
                 line = None
             if line is None:
-                output = "".join(self.lines[-60:])
-                raise AssertionError(f"no line with {text!r} within {seconds} s; the end of the output:\n{output}")
+                output = "".join(self.lines[-60:] + self.logs().splitlines(keepends=True)[-60:])
+                raise AssertionError(f"no line with {text!r} within {seconds} s; the end of output and logs:\n{output}")
             if text in line:
                 return line
+
+    def log(self, name: str) -> str:
+        """What a part has written into its log file so far."""
+        return (self.log_folder / f"{name}.log").read_text()
+
+    def logs(self) -> str:
+        """The log files of all parts."""
+        return "".join(path.read_text() for path in sorted(self.log_folder.glob("*.log")))
 
     def stop(self, number: int = signal.SIGINT, seconds: float = 30.0) -> int:
         """Send the signal to the one process that `make run` is, and wait for its exit status."""
@@ -111,7 +120,7 @@ class ProcessStack:
         return self.wait(seconds)
 
     def wait(self, seconds: float = 30.0) -> int:
-        """Wait until it ends by itself; returns its exit status, with all of its output in `lines`."""
+        """Wait until it ends by itself; returns its exit status, with all of its own output in `lines`."""
         assert self.process is not None
         status = self.process.wait(seconds)
         self._reader.join(5)

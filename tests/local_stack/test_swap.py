@@ -140,7 +140,7 @@ def test_switches_under_load_fail_nothing_and_mix_nothing(store: ArtifactStore, 
     assert (expected[versions[0]] != expected[versions[1]]).any(axis=1).all()
     slowest = 0.0
     with ProcessStack(tmp_path, MODEL_STORE=str(store.root), WEB_CONCURRENCY=str(WORKERS)) as stack:
-        log = Log(Path(stack.env["RUN_DIR"]) / "logs" / "flask-api.log")
+        log = Log(stack.log_folder / "flask-api.log")
         log.wait_for("model loaded", versions[1])
         load = Load(stack, expected)
         with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:

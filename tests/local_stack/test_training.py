@@ -87,8 +87,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessStack]:
 
 def test_train_activate_and_roll_back_under_load_without_a_failed_request(stack: ProcessStack) -> None:
     first = ArtifactStore(stack.store).current()
-    line = stack.wait_for(f"{stack.training_url}/  training")
-    assert line.rstrip().endswith("admin-token)")
+    stack.wait_for(f"{stack.training_url}/  training service")
+    assert stack.wait_for("admin token: ").split()[-1] == str(stack.admin_token_file)
     with Load(stack) as load:
         load.until_all_answers_are_of(first)
         asked = {"data": "iris", "config": {"folds": 0, "parameters": {"n_estimators": 30}}, "force": True}
