@@ -76,7 +76,7 @@ def test_what_does_not_stop_in_time_is_killed_with_its_children(
 def test_a_part_that_cannot_be_started_stops_the_others(tmp_path: Path) -> None:
     parts = [Part(name, command, NEVER_READY, {}) for name, command in (("waits", ["sleep", "60"]), ("no", ["/no"]))]
     runner = Supervisor(parts, LogFiles(tmp_path), "everything is ready")
-    with pytest.raises(StartError, match="no cannot be started: .*No such file"):
+    with pytest.raises(StartError, match=r"no cannot be started: .*No such file"):
         runner.run()
     assert runner._processes["waits"].poll() is not None
 
