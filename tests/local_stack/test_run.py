@@ -1,4 +1,4 @@
-"""`make run`: its starts, its stops and what it survives."""
+"""`make run`: starting, stopping and failures."""
 
 import concurrent.futures
 import json
@@ -26,7 +26,7 @@ SETOSA = {"features": [5.1, 3.5, 1.4, 0.2]}
 
 
 def children(pid: int) -> list[int]:
-    """Process ids below a process, all generations."""
+    """Return the ids of a process's descendants."""
     direct = [
         int(line)
         for line in subprocess.run(
@@ -37,6 +37,7 @@ def children(pid: int) -> list[int]:
 
 
 def commands(pids: list[int]) -> dict[int, str]:
+    """Return the command lines of those that still run."""
     found = {}
     for pid in pids:
         try:
@@ -49,7 +50,7 @@ def commands(pids: list[int]) -> dict[int, str]:
 
 
 def api_pids(stack: ProcessStack) -> tuple[int, list[int]]:
-    """Gunicorn's arbiter and its workers."""
+    """Return the ids of Gunicorn's arbiter and its workers."""
     assert stack.process is not None
     gunicorns = [pid for pid, command in commands(children(stack.process.pid)).items() if "flask_app.wsgi" in command]
     arbiter = min(gunicorns, key=lambda pid: len(set(children(pid)) & set(gunicorns)) == 0)
@@ -57,7 +58,7 @@ def api_pids(stack: ProcessStack) -> tuple[int, list[int]]:
 
 
 def predict_all(stack: ProcessStack, count: int, connections: int, pause_seconds: float = 0.0) -> list[int | str]:
-    """POST `count` rows through Nginx over kept connections; returns each one's status or error."""
+    """POST `count` rows through Nginx over persistent connections; return each one's status or error."""
 
     def some(share: int) -> list[int | str]:
         results: list[int | str] = []
@@ -98,7 +99,7 @@ def test_logs_go_to_files_and_the_terminal_stays_quiet(process_stack: ProcessSta
     assert predict_all(process_stack, 1, 1) == [200]
     assert "POST" in process_stack.log("nginx-server")
     assert "model loaded" in process_stack.log("flask-api")
-    # Streamlit has nothing to say as long as all is well.
+    # Streamlit logs errors only.
     assert (process_stack.log_folder / "streamlit-ui.log").exists()
     output = "".join(process_stack.lines)
     assert "POST" not in output and "model loaded" not in output
@@ -146,7 +147,7 @@ def test_make_logs_without_a_log_file_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_killed_worker_fails_no_request(process_stack: ProcessStack) -> None:
-    """Prediction is idempotent, so Nginx asks another worker when one dies under a request."""
+    """Prediction is idempotent, so Nginx retries a request whose worker died."""
     _, workers = api_pids(process_stack)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         running = pool.submit(predict_all, process_stack, 2000, 8)
@@ -158,7 +159,7 @@ def test_a_killed_worker_fails_no_request(process_stack: ProcessStack) -> None:
 
 
 def test_sigterm_during_load_fails_no_accepted_request(tmp_path: Path) -> None:
-    """The API finishes what it took; what comes later gets Nginx's 502, and nobody answers once all has stopped."""
+    """The API finishes the requests that it accepted; later ones get 502 from Nginx until Nginx has stopped too."""
     with ProcessStack(tmp_path) as stack:
         arbiter, _ = api_pids(stack)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -169,16 +170,16 @@ def test_sigterm_during_load_fails_no_accepted_request(tmp_path: Path) -> None:
         assert stack.wait(20) != 0
     assert results.count(200) > 50
     assert {result for result in results if isinstance(result, int)} <= {200, 502}
-    # Refused once Nginx has gone, but never an answer cut in the middle and never silence.
+    # Once Nginx has stopped, connections are refused; no response is truncated and none times out.
     refused = [result for result in results if isinstance(result, str)]
     assert all(result.startswith(("ConnectionError", "SSLError")) for result in refused), refused
     accepted = [json.loads(line) for line in stack.log("flask-api").splitlines() if '"route":"/predict"' in line]
-    # Every request that the API took reached its client: none was lost on the way back.
+    # The client received every response that the API sent.
     assert len(accepted) == results.count(200)
 
 
 def test_ctrl_c_stops_everything_within_ten_seconds(tmp_path: Path) -> None:
-    # A registry that is away is in the way of neither the first model nor the API.
+    # Neither the first training nor the API needs a registry that is not reachable.
     with ProcessStack(tmp_path, MLFLOW_TRACKING_URI="http://127.0.0.1:9") as stack:
         assert stack.process is not None
         below = children(stack.process.pid)
@@ -251,7 +252,7 @@ def test_a_bad_address_is_one_sentence(tmp_path: Path, environ: dict[str, str], 
 
 
 def test_a_rejected_model_is_reported_and_loaded_once_repaired(tmp_path: Path) -> None:
-    """The API stays up without a model, says why, and recovers by itself."""
+    """The API stays up without a model, reports why, and recovers by itself."""
     with ProcessStack(tmp_path) as stack:
         pass
     store = ArtifactStore(stack.store)
@@ -296,7 +297,7 @@ def test_a_second_stack_in_the_same_folder_does_not_start(process_stack: Process
 
 
 def test_an_unsigned_model_is_reported_before_anything_starts(tmp_path: Path) -> None:
-    """One that is there already, and one that would be trained first."""
+    """An existing model, and one that would be trained first."""
     signing.main(["new-key", str(tmp_path / "keys")])
     iris = load_table()
     train_version(iris, lambda: IrisModel(n_estimators=1), ArtifactStore(tmp_path / "artifacts"), 0.2, 42)

@@ -1,5 +1,4 @@
-"""A model's life in a browser: digits trained on the Train page take the irises' place, drawn ones are recognised, a
-worse model is refused, and the irises come back; the API and the user interface run on all the while."""
+"""Train, draw, reject and roll back in a browser, while the API and the user interface keep running."""
 
 import math
 import time
@@ -14,7 +13,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tests.stacks import ProcessStack
 from tests.system.test_browser import PATIENCE_MS, SIZES, Visits, launch, settle, spki_pin, visiting
 
-# A training takes seconds; on a small machine that is busy, a minute.
+# A training takes seconds, or a minute on a small, busy machine.
 TRAINING_MS = 180_000
 SEVEN = [(0.3, 0.2), (0.65, 0.2), (0.4, 0.85)]
 ZERO = [(0.5 + 0.17 * math.sin(step * math.pi / 12), 0.5 - 0.32 * math.cos(step * math.pi / 12)) for step in range(25)]
@@ -38,7 +37,7 @@ def visit(stack: ProcessStack) -> Iterator[Visits]:
 
 
 def processes(stack: ProcessStack) -> dict[int, str]:
-    """When each process of the API and of the user interface was started, by its id."""
+    """Return the start time of each process of the API and of the user interface, by its id."""
     found, waiting = {}, [stack.process.pid if stack.process else 0]
     while waiting:
         parent = waiting.pop()
@@ -51,7 +50,7 @@ def processes(stack: ProcessStack) -> dict[int, str]:
 
 
 def model(stack: ProcessStack) -> dict[str, Any]:
-    """What all workers serve: one takes a switch up later than another."""
+    """Return the model once all workers serve the same one."""
     answers: list[dict[str, Any]] = []
     deadline = time.monotonic() + 20
     while len(answers) < 20:
@@ -63,7 +62,7 @@ def model(stack: ProcessStack) -> dict[str, Any]:
 
 
 def make_champion(stack: ProcessStack, version: str) -> None:
-    """By hand, and wait until the API serves it."""
+    """Activate a version and wait until the API serves it."""
     head = {"Authorization": f"Bearer {stack.admin_token_file.read_text().strip()}"}
     requests.post(f"{stack.training_url}/models/{version}/activate", headers=head, timeout=10).raise_for_status()
     deadline = time.monotonic() + 20
@@ -120,9 +119,9 @@ def recognised(page: Page, name: str) -> None:
 
 
 @visiting
-def test_digits_are_trained_drawn_and_given_up_again_while_everything_runs_on(stack, visit):
+def test_digits_are_trained_drawn_and_rolled_back_without_a_restart(stack, visit):
     token = stack.admin_token_file.read_text().strip()
-    # Where a test begins anew, the one before may have left another.
+    # A repeated test may start with another champion.
     first = min(folder.name for folder in (stack.store / "versions").iterdir())
     make_champion(stack, first)
     before, irises = processes(stack), model(stack)
@@ -134,7 +133,7 @@ def test_digits_are_trained_drawn_and_given_up_again_while_everything_runs_on(st
     expect(page.get_by_role("tab")).to_have_count(0)
     unlock(page, token)
 
-    # Train, watch, and see it become champion.
+    # Train, and wait until the new version serves.
     expect(page.get_by_text("1,797 rows, 64 columns to learn from")).to_be_visible()
     page.get_by_role("button", name="Train", exact=True).click()
     page.get_by_role("button", name="Cancel").wait_for()
@@ -162,7 +161,7 @@ def test_digits_are_trained_drawn_and_given_up_again_while_everything_runs_on(st
     page.reload()
     recognised(page, "1")
 
-    # The same with a finger: the page does not scroll under it.
+    # Draw with a finger; the page must not scroll.
     phone = visit(size="phone", has_touch=True)
     phone.locator("canvas.sheet").wait_for()
     settle(phone)
@@ -173,7 +172,7 @@ def test_digits_are_trained_drawn_and_given_up_again_while_everything_runs_on(st
     assert phone.get_by_test_id("stMain").evaluate("node => node.scrollTop") == scrolled
     assert phone.evaluate("document.documentElement.scrollWidth") <= SIZES["phone"][0]
 
-    # A worse model is refused, with the reason, and the champion stays.
+    # The gate rejects a worse model and shows the reason; the champion stays.
     page.get_by_role("link", name="Train", exact=True).click()
     unlock(page, token)
     page.get_by_test_id("stExpander").filter(has_text="Hyperparameters").locator("summary").click()
@@ -201,7 +200,7 @@ def test_digits_are_trained_drawn_and_given_up_again_while_everything_runs_on(st
 
 
 @visiting
-def test_a_table_of_ones_own_is_uploaded_and_trained_from(stack, visit, tmp_path):
+def test_training_from_an_uploaded_table(stack, visit, tmp_path):
     file = tmp_path / "boxes.csv"
     rows = [f"box {side},{side},{side * 2 + side % 3},{'large' if side > 20 else 'small'}" for side in range(40)]
     file.write_text("\n".join(["name,side,weight,size", *rows, ""]))
