@@ -43,7 +43,10 @@ class LogFiles:
 
     def tail(self, name: str) -> str:
         """Return the last lines of a part's log file."""
-        with self.path(name).open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_TAIL_BYTES))
-            lines = file.read().decode("utf-8", errors="replace").splitlines()
+        try:
+            with self.path(name).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_TAIL_BYTES))
+                lines = file.read().decode("utf-8", errors="replace").splitlines()
+        except OSError as error:
+            return f"({error.strerror})"
         return "\n".join(lines[-TAIL_LINES:])

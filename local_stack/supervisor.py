@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-from local_stack.errors import StartError
 from local_stack.logs import LogFiles
 from local_stack.parts import Part
 from local_stack.processes import describe_end, signal_group, start
@@ -26,6 +25,7 @@ class Supervisor:
         self._readiness = Readiness(parts, ready_text)
         self._shows_logs = shows_logs
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._follower: subprocess.Popen[bytes] | None = None
         self._is_stopping = False
         self._is_killing = False
         self._signal = 0
@@ -38,30 +38,22 @@ class Supervisor:
         """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
-        follower = None
         try:
+            # Before the thread: a process with several threads must not fork.
             self._start()
-            # After the log files are there, and before the thread: a child is not forked from two threads.
-            follower = self._follow() if self._shows_logs else None
             self._readiness.start()
             return self._watch()
         finally:
             self._stop()
-            if follower:
-                follower.terminate()
-                follower.wait()
 
     def _start(self) -> None:
         for part in self._parts:
             with self._logs.open_new(part.name) as log:
-                try:
-                    self._processes[part.name] = start(part.command, part.env, log)
-                except OSError as error:
-                    raise StartError(f"{part.name} cannot be started: {error}.") from None
+                self._processes[part.name] = start(part.name, part.command, part.env, log)
+        if self._shows_logs:
+            paths = [str(self._logs.path(part.name)) for part in self._parts]
+            self._follower = start("tail", ["tail", "-n", "+1", "-F", *paths])
         say(f"started {', '.join(self._processes)}; log files: {self._logs.folder}")
-
-    def _follow(self) -> subprocess.Popen[bytes]:
-        return start(["tail", "-n", "+1", "-F", *(str(self._logs.path(part.name)) for part in self._parts)])
 
     def _watch(self) -> int:
         """Wait for a reason to stop; return the exit status."""
@@ -99,6 +91,10 @@ class Supervisor:
             # The whole group, even if its leader has ended: Nginx's workers outlive a master that was killed.
             signal_group(process, signal.SIGKILL)
             process.wait()
+        # Last, so that it shows how the parts stopped.
+        if self._follower:
+            self._follower.terminate()
+            self._follower.wait()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         # A terminal that closes may send SIGHUP twice, so only Ctrl-C kills.
