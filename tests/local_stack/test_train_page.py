@@ -1,5 +1,4 @@
-"""A model's life in a browser: digits trained on the Train page take the irises' place, drawn ones are recognised, a
-worse model is rejected, and the irises come back; the API and the user interface run on all the while."""
+"""Train, draw, reject and roll back in a browser, while the API and the user interface keep running."""
 
 import math
 import time
