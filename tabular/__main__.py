@@ -19,6 +19,18 @@ usage: tabular COMMAND [OPTION ...]
 
 `tabular COMMAND --help` lists the options of a command.
 """
+SERVE_USAGE = """\
+usage: tabular serve
+
+Start the prediction API. Environment variables hold its settings, among them:
+
+  MODEL_STORE        folder of the artifact store (default: artifacts)
+  BIND_ADDRESS       address to listen on (default: 127.0.0.1)
+  API_PORT           port to listen on (default: 5000)
+  WEB_CONCURRENCY    worker processes, one a core (default: 2)
+
+The README lists all.
+"""
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -58,25 +70,22 @@ def _store(arguments: list[str]) -> int:
 
 
 def _keys(arguments: list[str]) -> int:
-    from model_artifact.commands.keys import main as keys
+    from tabular.keys import main as keys
 
     return keys(arguments)
 
 
-def _serve(arguments: list[str]) -> int:
-    """Replace this process by Gunicorn; its settings are environment variables (docs/operations.md)."""
+def _serve(arguments: list[str]) -> int:  # noqa: RET503 (execv does not return)
+    """Run Gunicorn in place of this process."""
     if arguments in (["-h"], ["--help"]):
-        sys.stdout.write(
-            "usage: tabular serve\n\nStart the prediction API. Environment variables hold its settings, among them\n"
-            "MODEL_STORE (folder of the store, default artifacts), BIND_ADDRESS (default 127.0.0.1), API_PORT (default\n"
-            "5000) and WEB_CONCURRENCY (worker processes, default 2). docs/operations.md lists all.\n"
-        )
+        sys.stdout.write(SERVE_USAGE)
         return 0
     if arguments:
         sys.stderr.write(f"tabular serve: {arguments[0]!r} is not an option; set environment variables instead.\n")
         return 2
     configuration = str(ROOT / "flask_app" / "gunicorn.conf.py")
-    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", configuration, "flask_app.wsgi:app"])
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", configuration, "flask_app.wsgi:app"]
+    os.execv(sys.executable, gunicorn)  # noqa: S606 (no shell is wanted)
 
 
 COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
