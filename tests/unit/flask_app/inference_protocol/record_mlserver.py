@@ -1,7 +1,7 @@
 """Ask a real MLServer what test_v2_mlserver.py asks, with the same model, and keep its answers.
 
     python3.12 -m venv mlserver && mlserver/bin/pip install mlserver==1.7.1 mlserver-xgboost==1.7.1
-    PYTHONPATH=. .venv/bin/python -m tests.unit.flask_app.inference_protocol.record_mlserver mlserver/bin/mlserver artifacts
+    .venv/bin/python -m tests.unit.flask_app.inference_protocol.record_mlserver mlserver/bin/mlserver artifacts
 
 By hand and not in the tests: MLServer brings CUDA and a gigabyte, and its answers do not change.
 """
