@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from flask_app import metrics_files
 from flask_app.api_keys import KeyRing
 from flask_app.server.balance import Balance
+from flask_app.server.compute_slots import compute_slots
 from flask_app.settings import ApiSettings
 from flask_app.tables.pandas_block import block_pandas
 from http_service.gunicorn import patches
@@ -82,11 +83,8 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_fork(_server: object, _worker: object) -> None:
     """Apply the patches, in each worker."""
-    from flask_app.server.api_connection import ApiResponse, ApiUnreader
-    from http_service.gunicorn.problem import write_problem
-
     metrics_files.make()
-    patches.apply(write_problem, ApiResponse, ApiUnreader)
+    patches.apply(compute_slots.released)
 
 
 def child_exit(server: Any, worker: Any) -> None:

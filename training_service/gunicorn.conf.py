@@ -48,9 +48,7 @@ logging.config.dictConfig(logging_config(_settings.log_format, _settings.log_lev
 
 def post_fork(_server: object, _worker: object) -> None:
     """Apply the patches, in the worker."""
-    from http_service.gunicorn.problem import write_problem
-
-    patches.apply(write_problem)
+    patches.apply()
 
 
 def worker_exit(_server: object, worker: Any) -> None:

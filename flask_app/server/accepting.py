@@ -1,18 +1,13 @@
 """New connections."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask_app.server.api_connection import ApiConnection
-from flask_app.server.balance import COUNT_SECONDS
-
-if TYPE_CHECKING:
-    from flask_app.server.balance import WorkerLoad
-    from flask_app.server.connections import Connections
-    from flask_app.server.load_shedding import LoadShedding
-    from http_service.gunicorn.worker import LingeringWorker
+from flask_app.server.balance import COUNT_SECONDS, WorkerLoad
+from flask_app.server.connections import Connections
+from flask_app.server.load_shedding import LoadShedding
+from http_service.gunicorn.worker import LingeringWorker
 
 # How long a worker leaves connections to one that has fewer, and how often it checks whether that one took them.
 YIELD_SECONDS = 0.02

@@ -1,16 +1,7 @@
 """A connection of the API: what its client has sent is read before a thread has it."""
 
-from __future__ import annotations
-
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
-
-from flask_app.server.compute_slots import compute_slots
-from http_service.gunicorn.response import OneWriteResponse
-from http_service.gunicorn.slow_clients import TimedConnection, TimedUnreader
-
-if TYPE_CHECKING:
-    from http_service.gunicorn.deadlines import Deadlines
+from http_service.gunicorn.deadlines import Deadlines
+from http_service.gunicorn.slow_clients import TimedConnection
 
 
 class ApiConnection(TimedConnection):
@@ -42,19 +33,3 @@ class ApiConnection(TimedConnection):
         if self.deadlines is not None:
             self.deadlines.stop(self)
             self.deadlines = None
-
-
-class ApiUnreader(TimedUnreader):
-    """Frees the thread's compute slot while the client sends."""
-
-    def waiting(self) -> AbstractContextManager[None]:
-        """Return the context in which to wait for the client."""
-        return compute_slots.released()
-
-
-class ApiResponse(OneWriteResponse):
-    """Frees the thread's compute slot while the client reads."""
-
-    def waiting(self) -> AbstractContextManager[None]:
-        """Return the context in which to wait for the client."""
-        return compute_slots.released()

@@ -4,16 +4,11 @@ All workers wait on one listening socket, and the kernel gives a new connection 
 often gives most of them to one worker while another idles. A connection stays with its worker.
 """
 
-from __future__ import annotations
-
 import mmap
 import time
 from collections.abc import Iterable
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from http_service.gunicorn.worker import LingeringWorker
+from typing import Any
 
 # A worker writes at least once a second. The others ignore one that did not: it is stuck.
 _STUCK_SECONDS = 2.0
@@ -66,7 +61,7 @@ class Balance:
 class WorkerLoad:
     """Counts the connections that keep this worker busy, and shares the number with the other workers."""
 
-    def __init__(self, worker: LingeringWorker, balance: Balance, slot: int | None) -> None:
+    def __init__(self, worker: Any, balance: Balance, slot: int | None) -> None:
         self._worker = worker
         self._balance = balance
         self._slot = slot

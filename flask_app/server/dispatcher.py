@@ -1,20 +1,16 @@
 """What happens when a client has sent something."""
 
-from __future__ import annotations
-
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from flask_app.server.api_connection import ApiConnection
+from flask_app.server.connections import Connections
+from flask_app.server.expiry import Expiry
 from flask_app.server.fast_path import NEED_MORE, FastPath, NeedMore
+from flask_app.server.load_shedding import LoadShedding
 from http_service.gunicorn.response import SEND_SECONDS
-
-if TYPE_CHECKING:
-    from flask_app.server.api_connection import ApiConnection
-    from flask_app.server.connections import Connections
-    from flask_app.server.expiry import Expiry
-    from flask_app.server.load_shedding import LoadShedding
-    from http_service.gunicorn.worker import LingeringWorker
+from http_service.gunicorn.worker import LingeringWorker
 
 _BLOCK_BYTES = 64 * 1024
 

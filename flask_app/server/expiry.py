@@ -1,17 +1,12 @@
 """Clients that send nothing, or half a request."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
 
+from flask_app.server.api_connection import ApiConnection
+from flask_app.server.connections import Connections
 from http_service.gunicorn.deadlines import Deadlines
 from http_service.gunicorn.slow_clients import IDLE_SECONDS
-
-if TYPE_CHECKING:
-    from flask_app.server.api_connection import ApiConnection
-    from flask_app.server.connections import Connections
-    from http_service.gunicorn.worker import LingeringWorker
+from http_service.gunicorn.worker import LingeringWorker
 
 # The header read timeout closes the connection: a stalled header must not occupy a thread.
 HEADER_READ_SECONDS = IDLE_SECONDS

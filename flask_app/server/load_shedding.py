@@ -1,17 +1,12 @@
 """Requests beyond what the worker can answer."""
 
-from __future__ import annotations
-
 import uuid
-from typing import TYPE_CHECKING
 
 from flask_app import metrics
 from flask_app.model.track import HEADER as TRACK_HEADER
 from http_service import request_log
 from http_service.gunicorn.problem import raw_problem
-
-if TYPE_CHECKING:
-    from http_service.gunicorn.worker import LingeringWorker
+from http_service.gunicorn.worker import LingeringWorker
 
 _DETAIL = "The service has more requests than it can answer; try again after the seconds in Retry-After."
 RETRY_SECONDS = 1

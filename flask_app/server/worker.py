@@ -1,23 +1,14 @@
 """Gunicorn's threaded worker with a fast path for single rows."""
 
-from __future__ import annotations
-
 import gc
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flask_app.server.accepting import Acceptor
-from flask_app.server.balance import WorkerLoad
+from flask_app.server.balance import Balance, WorkerLoad
 from flask_app.server.compute_slots import NoSlotError, compute_slots
-from flask_app.server.connections import Connections, IdleQueue
-from flask_app.server.expiry import Expiry
+from flask_app.server.idle_queue import IdleQueue
 from flask_app.server.thread_pool import ThreadPool
 from http_service.gunicorn.worker import LingeringWorker
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
-    from flask_app.server.balance import Balance
 
 # Threads that wait for slow clients, beside those that compute; the pool starts them when it needs them.
 MAX_STALLED_CLIENTS = 128
@@ -48,7 +39,10 @@ class ApiWorker(LingeringWorker):
         """Load the application, and make the parts that need it."""
         super().load_wsgi()
         # Imported here: the process that imports prometheus_client is the one that counts.
+        from flask_app.server.accepting import Acceptor
+        from flask_app.server.connections import Connections
         from flask_app.server.dispatcher import Dispatcher
+        from flask_app.server.expiry import Expiry
         from flask_app.server.load_shedding import LoadShedding
 
         application = self.wsgi.extensions
@@ -67,7 +61,7 @@ class ApiWorker(LingeringWorker):
         gc.freeze()
         gc.set_threshold(_GC_OBJECTS, 10, 10)
 
-    def get_thread_pool(self) -> ThreadPoolExecutor:
+    def get_thread_pool(self) -> ThreadPool:
         """Make the thread pool, in the worker's own process."""
         sys.setswitchinterval(_SWITCH_SECONDS)
         compute_slots.set_number(self.cfg.threads)

@@ -1,16 +1,9 @@
 """Every patch of Gunicorn, and the versions that they were tested with."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import gunicorn
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from http_service.gunicorn.response import OneWriteResponse
-    from http_service.gunicorn.slow_clients import TimedUnreader
 
 TESTED_VERSIONS = ("27.0.1",)
 
@@ -33,26 +26,21 @@ def check_version() -> None:
         )
 
 
-def apply(
-    write_error: Callable[[Any, int, str, str], None],
-    response: type[OneWriteResponse] | None = None,
-    unreader: type[TimedUnreader] | None = None,
-) -> None:
-    """Replace in this worker what Gunicorn has no setting for.
-
-    write_error(socket, status, reason, message) answers a request that is not valid HTTP; Gunicorn's own answers in
-    HTML that repeats what the client sent. response and unreader are a service's own subclasses.
-    """
+def apply(waiting: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+    """Replace in this worker what Gunicorn has no setting for; threads wait for clients in the context waiting()."""
     # Imported here: another version, which `check_version` rejects, may not have these modules.
     from gunicorn import util
     from gunicorn.http import parser, wsgi
     from gunicorn.workers import gthread
 
+    from http_service.gunicorn.problem import write_problem
     from http_service.gunicorn.response import OneWriteResponse
     from http_service.gunicorn.slow_clients import TimedConnection, TimedUnreader
 
-    util.write_error = write_error
-    wsgi.Response = response or OneWriteResponse
+    OneWriteResponse.waiting = TimedUnreader.waiting = waiting
+    # Gunicorn's errors are HTML, and repeat what the client sent.
+    util.write_error = write_problem
+    wsgi.Response = OneWriteResponse
     # Gunicorn's limit for a silent client ends with the first byte of a request.
     gthread.TConn = TimedConnection
-    parser.SocketUnreader = unreader or TimedUnreader
+    parser.SocketUnreader = TimedUnreader

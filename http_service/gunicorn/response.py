@@ -1,6 +1,7 @@
 """How an answer is written to its socket."""
 
 import errno
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -21,6 +22,8 @@ class OneWriteResponse(Response):
     """
 
     sock: Any
+    # The context in which a thread waits for its client.
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -59,17 +62,13 @@ class OneWriteResponse(Response):
             header, self._header = self._header, b""
             self._write(header + end)
 
-    def waiting(self) -> AbstractContextManager[None]:
-        """Return the context in which to wait for the client."""
-        return nullcontext()
-
     def _write(self, data: bytes) -> None:
         # The socket's time limit covers a whole write: slices allow a slow client and end a stalled one.
         for start in range(0, len(data), _SLICE_BYTES):
             read_seconds = self.sock.gettimeout()
             self.sock.settimeout(SEND_SECONDS)
             try:
-                with self.waiting():
+                with type(self).waiting():
                     util.write(self.sock, data[start : start + _SLICE_BYTES])
             except TimeoutError:
                 raise ConnectionResetError(errno.ECONNRESET, "the client stopped reading") from None

@@ -1,6 +1,7 @@
 """Limits for clients that stall or trickle, so that each gives its thread back."""
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -30,6 +31,9 @@ class TimedConnection(TConn):
 class TimedUnreader(SocketUnreader):
     """Reads a request from a socket; a client that is too slow ends like one that has disconnected."""
 
+    # The context in which a thread waits for its client.
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.start_request()
@@ -39,14 +43,10 @@ class TimedUnreader(SocketUnreader):
         self._waited_seconds = 0.0
         self._received_bytes = 0
 
-    def waiting(self) -> AbstractContextManager[None]:
-        """Return the context in which to wait for the client."""
-        return nullcontext()
-
     def chunk(self, size_hint: int | None = None) -> bytes:
         """Return the next bytes, none at the end."""
         try:
-            with self.waiting():
+            with type(self).waiting():
                 # Not the time between two reads, which the service itself takes.
                 started = time.monotonic()
                 data: bytes = super().chunk(size_hint)
