@@ -16,7 +16,7 @@ SYSTEM_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin"
 _GUNICORN = str(Path(sys.executable).parent / "gunicorn")
 API_COMMAND = [_GUNICORN, "-c", "flask_app/gunicorn.conf.py", "flask_app.wsgi:app"]
 UI_COMMAND = [sys.executable, "-m", "streamlit", "run", "streamlit_app/app.py"]
-TRAINING_COMMAND = [_GUNICORN, "-c", "model_training/service/gunicorn.conf.py", "model_training.service.wsgi:app"]
+TRAINING_COMMAND = [_GUNICORN, "-c", "training_service/gunicorn.conf.py", "training_service.wsgi:app"]
 # -e: Nginx opens the log of its build's default, which is root's, before it reads any configuration.
 NGINX_COMMAND = ["nginx", "-e", "stderr", "-g", "daemon off;", "-c"]
 

@@ -5,6 +5,10 @@ from datetime import datetime
 
 from streamlit_app.clients.card import FeatureView
 
+SIGNATURES = {
+    "verified": "Verified: signed with a key that the service trusts",
+    "not checked": "Not verified: the service has no key to verify it with",
+}
 ESTIMATORS = {"xgboost": "XGBoost", "random-forest": "Random forest", "logistic-regression": "Logistic regression"}
 
 
@@ -23,6 +27,11 @@ def humanise(name: str) -> str:
 def estimator_name(name: str) -> str:
     """Return `random-forest` as "Random forest"."""
     return ESTIMATORS.get(name, humanise(name.replace("-", " ")))
+
+
+def signature_text(state: str) -> str:
+    """Return the API's state of a signature in words."""
+    return SIGNATURES.get(state, state) or "unknown"
 
 
 def shorten(text: str, max_length: int) -> str:

@@ -16,7 +16,16 @@ from streamlit_app.components.charts import confusion_chart, confusion_words, sh
 from streamlit_app.components.figures import figures_of, matrix_of, show_figures
 from streamlit_app.components.picture_image import pixels, share_image, shares_in_words
 from streamlit_app.components.promotion import show_promotion
-from streamlit_app.components.text import escape, estimator_name, humanise, label, number, plural, shorten
+from streamlit_app.components.text import (
+    escape,
+    estimator_name,
+    humanise,
+    label,
+    number,
+    plural,
+    shorten,
+    signature_text,
+)
 
 TITLE = "Model"
 UNKNOWN = "not recorded"
@@ -28,10 +37,6 @@ PREDICTORS = {
     "decision table": "Decision table: precomputed, verified to equal the model",
     "xgboost": "XGBoost",
     "linear": "Linear formula: the model's coefficients",
-}
-SIGNATURES = {
-    "verified": "Verified: signed with a key that the service trusts",
-    "not checked": "Not verified: the service has no key to verify it with",
 }
 
 
@@ -105,7 +110,7 @@ def _signature() -> str:
         state = service.client().ready().signature
     except ApiError:
         state = ""
-    return SIGNATURES.get(state, state) or "unknown"
+    return signature_text(state)
 
 
 def _metrics(card: CardView) -> None:

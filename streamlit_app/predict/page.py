@@ -138,8 +138,8 @@ def _show(card: CardView, row: dict[str, float], prediction: PredictedRow) -> No
             st.header(escape(name), anchor=False)
             if name in probabilities:
                 share = class_shares(card.raw).get(name)
-                baseline = "" if share is None else f" (baseline: {percent(share)} of the test rows are {name})"
-                st.markdown(f"Probability **{escape(percent(probabilities[name]))}**{escape(baseline)}")
+                baseline = "" if share is None else f" (baseline: {escape(percent(share))} of the test rows)"
+                st.markdown(f"Probability **{escape(percent(probabilities[name]))}**{baseline}")
         st.altair_chart(
             probability_chart(probabilities, name, theme), alt=probability_words(probabilities, name), key="chances"
         )

@@ -10,7 +10,7 @@ from streamlit_app.clients.errors import ApiError
 from streamlit_app.components import service
 from streamlit_app.components.charts import BLUE
 from streamlit_app.components.figures import show_figures
-from streamlit_app.components.text import escape, plural
+from streamlit_app.components.text import escape, plural, signature_text
 
 POLL_SECONDS = 10
 MAX_BARS = 50
@@ -39,7 +39,7 @@ def _poll() -> None:
         st.caption(f"Checked every {POLL_SECONDS} seconds.")
     else:
         st.success("The prediction service is ready.", icon=":material/check_circle:")
-        facts = {"Model version": readiness.model_version, "Signature": readiness.signature}
+        facts = {"Model version": readiness.model_version, "Signature": signature_text(readiness.signature)}
         st.table({name: escape(value or "unknown") for name, value in facts.items()}, border="horizontal")
     st.subheader("Latency of recent requests", anchor=False)
     calls = list(client.calls)[-MAX_BARS:]
