@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_artifact.errors import SigningError
+
 # cryptography is loaded only where there is a key: it costs each worker 7 MB.
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -26,10 +28,6 @@ MAX_KEY_BYTES = 64 * 1024
 _SIGNATURE_BYTES = 64
 _RAW_KEY_BYTES = 32
 _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
-
-
-class SigningError(Exception):
-    """A key or a signature cannot be used; the message is one sentence."""
 
 
 def sign_card(card: bytes, key: Ed25519PrivateKey) -> bytes:

@@ -30,11 +30,8 @@ import msgspec
 
 from model_artifact.card import ModelCard, Version
 from model_artifact.durable_file import flush, write_file
-from model_artifact.pickling import (
-    ArtifactError,
-    load_artifact,
-    read_card,
-)
+from model_artifact.errors import ArtifactError
+from model_artifact.pickling import load_artifact, read_card
 from model_artifact.signature import SIGNATURE_FILE, sign_card
 
 if TYPE_CHECKING:
@@ -216,7 +213,7 @@ class ArtifactStore:
         return False
 
     @contextmanager
-    def judging(self) -> Iterator[None]:
+    def gate_lock(self) -> Iterator[None]:
         """Held from the look at the champion until a new model replaces it or not, one training at a time.
 
         Else the later of two would replace the earlier one's champion without having met it.

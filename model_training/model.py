@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from model_artifact.card import Estimator
-from model_artifact.predictors.classifier import NotTrainedError
-from model_artifact.predictors.trees import TreeModel
-
-__all__ = ["HYPERPARAMETERS", "IrisModel", "NotTrainedError"]
-
-HYPERPARAMETERS = ("n_estimators", "max_depth", "learning_rate", "subsample", "colsample_bytree", "random_state")
+from model_artifact.predictors.trees import BoostedTrees
+from model_training.estimators.trees import TrainableTrees
 
 
-class IrisModel(TreeModel):
-    """Gradient-boosted trees with one probability a class, for any table: `Classifier` says what it can do.
+class IrisModel(TrainableTrees, BoostedTrees):
+    """Gradient-boosted trees for any table.
 
-    The name is that of the first table; pickles hold it.
+    Pickles hold this name, which is older than the support for other tables.
     """
-
-    estimator: ClassVar[Estimator] = "xgboost"
-    parameter_names: ClassVar[tuple[str, ...]] = HYPERPARAMETERS
 
     def __init__(
         self,
@@ -39,7 +29,7 @@ class IrisModel(TreeModel):
         self.colsample_bytree = colsample_bytree
         self.random_state = random_state
 
-    def _training(self) -> tuple[dict[str, int | float | str], int]:
+    def _training_parameters(self) -> tuple[dict[str, int | float | str], int]:
         parameters: dict[str, int | float | str] = {
             "max_depth": self.max_depth,
             "learning_rate": self.learning_rate,

@@ -16,6 +16,7 @@ from model_artifact.card import CARD_FORMAT, DataSummary, Feature, Gate, GoldenR
 from model_artifact.pickling import describe_pickle
 from model_artifact.predictors.classifier import Classifier
 from model_training.data.datasets import Dataset
+from model_training.estimators.trainable import TrainableClassifier
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _PACKAGES = ("xgboost", "numpy", "scikit-learn")
@@ -24,7 +25,7 @@ _GOLDEN_CANDIDATES = 10_000
 
 
 def make_card(
-    model: Classifier,
+    model: TrainableClassifier,
     dataset: Dataset,
     train: NDArray[np.intp],
     metrics: Metrics,
@@ -43,7 +44,6 @@ def make_card(
         trained_at=trained_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         features=describe_features(dataset, train),
         classes=list(dataset.classes),
-        hyperparameters=dict(model.hyperparameters),
         metrics=metrics,
         feature_importance={
             column.name: float(share) for column, share in zip(dataset.columns, model.importance(), strict=True)
@@ -62,11 +62,9 @@ def make_card(
         git_commit=git_commit(),
         packages={"python": platform.python_version(), **{name: _package_version(name) for name in _PACKAGES}},
         artifact=describe_pickle(b""),
-        estimator=model.estimator,
-        predictor=model.predictor,
-        table_cells=model.table_cells,
         picture=dataset.picture,
         gate=gate,
+        **model.card_fields(),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_artifact.card import Gate, Metrics, ModelCard
+from model_artifact.errors import VersionRejected
 from model_artifact.pickling import load_artifact, save_artifact
-from model_artifact.predictors.classifier import Classifier
-from model_artifact.predictors.decision_table import TableError
 from model_artifact.store import ArtifactStore
 from model_training.configuration import Configuration
 from model_training.data.checks import check, folds_for, search_folds
@@ -23,10 +21,11 @@ from model_training.data.split import Rows, split
 from model_training.data.table_file import columns_named
 from model_training.data.table_source import read_dataset
 from model_training.estimators.parameters import make_model
+from model_training.estimators.trainable import TrainableClassifier
 from model_training.evaluation import classification_metrics, cross_validate
 from model_training.gate import judge
 from model_training.model_card import make_card
-from model_training.registry.registry import Registry, VersionRefused
+from model_training.registry.registry import Registry
 from model_training.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -77,10 +76,10 @@ def run_training(
     folds = folds_for(configuration, len(dataset.y))
     begin, done = (0.5 if configuration.search else 0.1), itertools.count(1)
 
-    def fresh_model() -> Classifier:
+    def fresh_model() -> TrainableClassifier:
         return make_model(configuration.estimator, parameters, configuration.seed)
 
-    def fold_model() -> Classifier:
+    def fold_model() -> TrainableClassifier:
         fold = next(done)
         reporter.progress("evaluate", 0.7 + 0.2 * (fold - 1) / folds, f"cross-validation, fold {fold} of {folds}")
         return fresh_model()
@@ -94,7 +93,7 @@ def run_training(
     probabilities = model.predict_proba(_rows(dataset, test))
     metrics = _metrics(fold_model, dataset, test, probabilities, folds, configuration.seed)
     reporter.progress("gate", 0.9, "judging whether it may become champion")
-    with store.judging():
+    with store.gate_lock():
         gate = _gate(configuration, dataset, train, test, probabilities, registry, force)
         reporter.progress("register", 0.95, "writing the version")
         card = make_card(
@@ -116,7 +115,7 @@ def run_training(
 
 def train_version(
     dataset: Dataset,
-    make_model: Callable[[], Classifier],
+    make_model: Callable[[], TrainableClassifier],
     store: ArtifactStore,
     test_size: float,
     seed: int,
@@ -146,20 +145,18 @@ def train_version(
 
 
 def train_model(
-    make_model: Callable[[], Classifier],
+    make_model: Callable[[], TrainableClassifier],
     dataset: Dataset,
     train: Rows,
     progress: Callable[[float], None] | None = None,
-) -> Classifier:
-    """A model of the training rows, which answers from a decision table if it has one."""
+) -> TrainableClassifier:
+    """Return a model of the training rows, as the API will serve it."""
     model = make_model().train(_rows(dataset, train), dataset.y[train], progress)
-    # Too many cells, no proof, or no trees: then the estimator itself answers, and the card says so.
-    with suppress(TableError):
-        model.tabulate()
+    model.specialise()
     return model
 
 
-def write_version(store: ArtifactStore, model: Classifier, card: ModelCard, keys: Keys) -> ModelCard:
+def write_version(store: ArtifactStore, model: TrainableClassifier, card: ModelCard, keys: Keys) -> ModelCard:
     """Write the model and its card into the store and prove them; returns the card with the pickle's digest.
 
     Raises:
@@ -214,7 +211,7 @@ def _search(configuration: Configuration, dataset: Dataset, train: Rows, reporte
 
 
 def _metrics(
-    make_model: Callable[[], Classifier],
+    make_model: Callable[[], TrainableClassifier],
     dataset: Dataset,
     test: Rows,
     probabilities: NDArray[np.float32],
@@ -255,7 +252,7 @@ def _champion_answers(
     """The champion's version and its probabilities for the rows; and why there are none, or what is to be known."""
     try:
         champion = registry.champion()
-    except VersionRefused as error:
+    except VersionRejected as error:
         # It serves nobody, so a good new model must not wait for it.
         return None, f"The champion cannot be compared with: {error}"
     if champion is None:

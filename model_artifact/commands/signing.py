@@ -8,11 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from model_artifact.pickling import ArtifactError
+from model_artifact.errors import ArtifactError, SigningError
 from model_artifact.signature import (
     PRIVATE_KEY_FILE,
     PUBLIC_KEY_FILE,
-    SigningError,
     new_key,
     public_key_text,
     read_private_key,

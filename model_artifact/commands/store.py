@@ -10,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_artifact.pickling import Artifact, ArtifactError, is_signed, load_artifact, read_card, read_card_bytes
-from model_artifact.signature import SigningError, read_public_keys
+from model_artifact.errors import ArtifactError, SigningError
+from model_artifact.pickling import Artifact, is_signed, load_artifact, read_card, read_card_bytes
+from model_artifact.signature import read_public_keys
 from model_artifact.store import POINTER, ArtifactStore
 
 if TYPE_CHECKING:

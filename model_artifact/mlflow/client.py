@@ -15,7 +15,7 @@ from typing import IO, Any, TypeVar
 
 import msgspec
 
-from model_training.registry.registry import RegistryError
+from model_artifact.errors import RegistryError, RegistryNotFoundError
 
 # Seconds for a connection, and for each further piece of an answer.
 TIMEOUT_SECONDS = 10.0
@@ -29,10 +29,6 @@ MAX_ANSWER_BYTES = 8 * 1024**2
 _CHUNK = 256 * 1024
 _MAX_REASON = 300
 _Answer = TypeVar("_Answer")
-
-
-class NotThere(RegistryError):
-    """The server knows no such thing."""
 
 
 class _Failure(msgspec.Struct):
@@ -97,7 +93,7 @@ class TrackingServer:
         """What `GET /api/2.0/mlflow/PATH` answers.
 
         Raises:
-            NotThere: there is no such thing.
+            RegistryNotFoundError: there is no such thing.
             RegistryError: the server cannot be reached, refuses, or answers something else.
         """
         url = f"/api/2.0/mlflow/{path}?{urllib.parse.urlencode(query)}"
@@ -117,7 +113,7 @@ class TrackingServer:
         """Write one of the artifacts that the server hands out into a file.
 
         Raises:
-            NotThere: there is no such file.
+            RegistryNotFoundError: there is no such file.
             RegistryError: as `get`; or it has more than max_bytes, or takes longer than so many seconds.
             OSError: the file cannot be written.
         """
@@ -203,7 +199,7 @@ class TrackingServer:
         reason = failure.message or ("" if text.lstrip().startswith("<") else text)
         reason = " ".join(reason.split())[:_MAX_REASON].encode("unicode_escape").decode()
         if failure.error_code == "RESOURCE_DOES_NOT_EXIST" or (error.code == 404 and failure.message):
-            return NotThere(f"MLflow at {self.address}: {reason}")
+            return RegistryNotFoundError(f"MLflow at {self.address}: {reason}")
         if error.code == 401:
             reason = reason or "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         return RegistryError(f"MLflow at {self.address} answered {error.code}" + (f": {reason}" if reason else ""))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from model_artifact.mlflow.client import NotThere, TrackingServer
+from model_artifact.errors import RegistryError, RegistryNotFoundError
+from model_artifact.mlflow.client import TrackingServer
 from model_artifact.pickling import (
     CARD_FILE,
     MAX_CARD_BYTES,
@@ -26,7 +27,6 @@ from model_artifact.pickling import (
 from model_artifact.signature import SIGNATURE_FILE
 from model_artifact.store import ArtifactStore
 from model_artifact.training_record import TrainingRecord
-from model_training.registry.registry import RegistryError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,14 +149,14 @@ class MlflowModel:
         """
         try:
             return self.server.get("registered-models/get", _RegisteredModelAnswer, name=self.name).registered_model
-        except NotThere:
+        except RegistryNotFoundError:
             return RegisteredModel(name=self.name)
 
     def version(self, number: str) -> ModelVersion:
         """One version by its number.
 
         Raises:
-            NotThere: there is none.
+            RegistryNotFoundError: there is none.
             RegistryError: the server cannot be asked.
         """
         answer = self.server.get("model-versions/get", _ModelVersionAnswer, name=self.name, version=number)

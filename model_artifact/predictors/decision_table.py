@@ -19,7 +19,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from model_artifact.predictors.native_booster import BoosterError, NativeBooster
+from model_artifact.errors import BoosterError, DecisionTableError
+from model_artifact.predictors.native_booster import NativeBooster
 
 # Twice as many cells are 2 MB with two classes: beyond that a look-up waits for memory, and each worker has its own.
 MAX_CELLS = 2**18
@@ -39,10 +40,6 @@ _FILL_VALUES = 2**20
 _COMPARED_THRESHOLDS = 64
 
 _LARGEST = np.finfo(np.float32).max
-
-
-class TableError(Exception):
-    """A booster has no table, or not one that equals it; the message is a clause that says why."""
 
 
 class DecisionTable:
@@ -114,7 +111,7 @@ def tabulate(booster: NativeBooster) -> DecisionTable:
     """The booster as a table that was proved to equal it.
 
     Raises:
-        TableError: it is none of trees with numeric splits, has too many cells, or the table failed its proof.
+        DecisionTableError: it is none of trees with numeric splits, has too many cells, or the table failed its proof.
     """
     thresholds, n_trees = read_thresholds(booster)
     table = build_table(booster, thresholds, n_trees)
@@ -126,14 +123,14 @@ def build_table(booster: NativeBooster, thresholds: Sequence[NDArray[np.float32]
     """Ask the booster, which has n_trees trees that split at the thresholds, for every cell.
 
     Raises:
-        TableError: there are too many.
+        DecisionTableError: there are too many.
     """
     sizes = _sizes(thresholds)
     cells = prod(sizes)
     if cells > MAX_CELLS:
-        raise TableError(f"its thresholds make {_about(cells)} cells, more than {MAX_CELLS}")
+        raise DecisionTableError(f"its thresholds make {_about(cells)} cells, more than {MAX_CELLS}")
     if cells * n_trees > MAX_FILL_STEPS:
-        raise TableError(f"{n_trees} trees take too long for {cells} cells")
+        raise DecisionTableError(f"{n_trees} trees take too long for {cells} cells")
     # Below the first threshold, at each, and missing: where a feature has no threshold, any value does.
     representatives = [
         np.concatenate([np.nextafter(values[:1], np.float32(-np.inf)), values, [np.float32(np.nan)]])
@@ -148,7 +145,9 @@ def build_table(booster: NativeBooster, thresholds: Sequence[NDArray[np.float32]
         rows = np.stack([values[place] for values, place in zip(representatives, places, strict=True)], axis=1)
         answers.append(_ask(booster, rows))
         if answers[0].shape[1] * cells * 4 > MAX_TABLE_BYTES:
-            raise TableError(f"{cells} cells with {answers[0].shape[1]} classes are more than {MAX_TABLE_BYTES} bytes")
+            raise DecisionTableError(
+                f"{cells} cells with {answers[0].shape[1]} classes are more than {MAX_TABLE_BYTES} bytes"
+            )
     return DecisionTable(thresholds, np.concatenate(answers))
 
 
@@ -156,18 +155,18 @@ def read_thresholds(booster: NativeBooster) -> tuple[list[NDArray[np.float32]], 
     """Where the trees split each feature, rising, and how many trees there are.
 
     Raises:
-        TableError: it is none of trees with numeric splits.
+        DecisionTableError: it is none of trees with numeric splits.
     """
     try:
         model = msgspec.json.decode(booster.save("json"), type=_Model).learner.gradient_booster
     except (msgspec.MsgspecError, BoosterError) as error:
-        raise TableError("it is not made of trees in the form that this program knows") from error
+        raise DecisionTableError("it is not made of trees in the form that this program knows") from error
     if model.name != "gbtree" or model.model is None:
-        raise TableError(f"it is a {model.name[:40]}, not gbtree")
+        raise DecisionTableError(f"it is a {model.name[:40]}, not gbtree")
     found: list[set[float]] = [set() for _ in range(booster.n_features)]
     for tree in model.model.trees:
         if any(tree.split_type):
-            raise TableError("it splits by categories")
+            raise DecisionTableError("it splits by categories")
         try:
             for feature, threshold, left in zip(
                 tree.split_indices, tree.split_conditions, tree.left_children, strict=True
@@ -175,7 +174,7 @@ def read_thresholds(booster: NativeBooster) -> tuple[list[NDArray[np.float32]], 
                 if left != _LEAF:
                     found[feature].add(threshold)
         except (ValueError, IndexError) as error:
-            raise TableError("it is not made of trees in the form that this program knows") from error
+            raise DecisionTableError("it is not made of trees in the form that this program knows") from error
     # In float32, as XGBoost compares.
     return [np.unique(np.array(sorted(values), dtype=np.float32)) for values in found], len(model.model.trees)
 
@@ -184,7 +183,7 @@ def prove_table(table: DecisionTable, booster: NativeBooster, thresholds: Sequen
     """Hold the table against the booster on rows at, just below and just above every threshold, and between them.
 
     Raises:
-        TableError: a row gets another class, or a probability that is off by more than PROOF_TOLERANCE.
+        DecisionTableError: a row gets another class, or a probability that is off by more than PROOF_TOLERANCE.
     """
     rows = proof_rows(thresholds)
     expected = _ask(booster, rows)
@@ -193,11 +192,11 @@ def prove_table(table: DecisionTable, booster: NativeBooster, thresholds: Sequen
     for answers in (given, one_by_one):
         wanted = expected[: len(answers)]
         if answers.shape != wanted.shape or (answers.argmax(axis=1) != wanted.argmax(axis=1)).any():
-            raise TableError("a row of its proof gets another class than XGBoost gives")
+            raise DecisionTableError("a row of its proof gets another class than XGBoost gives")
         off = float(np.abs(answers - wanted).max())
         # Written so that NaN fails as well.
         if not off <= PROOF_TOLERANCE:
-            raise TableError(f"a row of its proof gets a probability that is {off:.3g} off XGBoost's")
+            raise DecisionTableError(f"a row of its proof gets a probability that is {off:.3g} off XGBoost's")
 
 
 def proof_rows(thresholds: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -244,9 +243,9 @@ def _ask(booster: NativeBooster, rows: NDArray[np.float32]) -> NDArray[np.float3
     try:
         answer = booster.predict(np.ascontiguousarray(rows, dtype=np.float32))
     except BoosterError as error:
-        raise TableError(f"XGBoost does not answer: {str(error)[:200]}") from error
+        raise DecisionTableError(f"XGBoost does not answer: {str(error)[:200]}") from error
     if answer.ndim != 2:
-        raise TableError("it gives no probability a class")
+        raise DecisionTableError("it gives no probability a class")
     return answer
 
 

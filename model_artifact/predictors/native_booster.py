@@ -21,15 +21,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from model_artifact.errors import BoosterError
+
 # Rows that are predicted in one call; the library keeps the results of its largest one, for each thread.
 _CALL_ROWS = 16_384
 
 _MARGIN_CONTRIBUTIONS = 2
 _PADDING = 4096
-
-
-class BoosterError(Exception):
-    """XGBoost refuses; the message is its own, its first line."""
 
 
 class NativeBooster:

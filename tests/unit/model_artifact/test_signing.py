@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from model_artifact.pickling import CARD_FILE, ArtifactError, load_artifact
+from model_artifact.errors import ArtifactError, SigningError
+from model_artifact.pickling import CARD_FILE, load_artifact
 from model_artifact.signature import (
     PRIVATE_KEY_FILE,
     PUBLIC_KEY_FILE,
     SIGNATURE_FILE,
-    SigningError,
     check_signature,
     new_key,
     public_key_text,
@@ -205,7 +205,7 @@ def test_the_signature_is_checked_before_the_card_is_read(signed: Path, key: Any
 def test_a_signed_card_of_another_version_is_refused(signed: Path, key: Any) -> None:
     """Both files of an old version in the folder of a new one."""
     moved = signed.rename(signed.with_name("v2"))
-    assert f"is the card of version {signed.name}, but it lies in the folder of version v2" in _refusal(moved, key)
+    assert f"is the card of version {signed.name}, but is in the folder of version v2" in _refusal(moved, key)
 
 
 def test_a_signature_does_not_excuse_a_changed_pickle(signed: Path, key: Any, second_version: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_signature_does_not_excuse_a_changed_pickle(signed: Path, key: Any, se
 def test_what_is_refused_is_not_signed(store: ArtifactStore, version: str, key: Any) -> None:
     with (store.folder(version) / "iris_model.pkl").open("ab") as file:
         file.write(b"!")
-    with pytest.raises(ArtifactError, match="bytes where its card says"):
+    with pytest.raises(ArtifactError, match="bytes, but its card records"):
         store.sign(version, key)
     assert not (store.folder(version) / SIGNATURE_FILE).exists()
 

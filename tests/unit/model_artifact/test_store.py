@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from model_artifact.pickling import ArtifactError, load_artifact
+from model_artifact.errors import ArtifactError
+from model_artifact.pickling import load_artifact
 from model_artifact.store import ArtifactStore
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_artifact.errors import NotTrainedError
 from model_training.data.datasets import load_iris
 from model_training.evaluation import classification_metrics, cross_validate
-from model_training.model import IrisModel, NotTrainedError
+from model_training.model import IrisModel
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,8 @@ def test_same_seed_gives_the_same_bits_in_another_process(repository: Path) -> N
     """Also with other thread settings: a model must not depend on the number of cores that trained it."""
     code = """
         import os; os.environ["OMP_NUM_THREADS"] = "{threads}"
-        from model_training.data.datasets import load_iris
+        from model_artifact.errors import NotTrainedError
+from model_training.data.datasets import load_iris
         from model_training.model import IrisModel
         iris = load_iris()
         print(IrisModel().train(iris.X, iris.y).predict_proba(iris.X).tobytes().hex())

@@ -335,7 +335,7 @@ def test_of_two_trainings_the_later_one_meets_the_earlier_ones_champion(run: Run
         [sys.executable, "-m", "model_training.train", *options], stdout=subprocess.PIPE, text=True
     ) as later:
         assert later.stdout
-        with store.judging():
+        with store.gate_lock():
             # As far as it comes while another training is being judged.
             while json.loads(later.stdout.readline())["stage"] != "gate":
                 pass

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from model_artifact.mlflow.client import NotThere, TrackingServer
-from model_training.registry.registry import RegistryError
+from model_artifact.errors import RegistryError, RegistryNotFoundError
+from model_artifact.mlflow.client import TrackingServer
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 
@@ -83,12 +83,12 @@ def test_a_wrong_answer_is_one_sentence(serve: Any, answer: Answer, reason: str)
     address, _ = serve(answer)
     with pytest.raises(RegistryError, match=reason) as caught:
         TrackingServer(address).get("x", dict)
-    assert not isinstance(caught.value, NotThere)
+    assert not isinstance(caught.value, RegistryNotFoundError)
 
 
 def test_what_does_not_exist_is_told_from_a_wrong_address(serve: Any) -> None:
     address, _ = serve(say(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such model"}'))
-    with pytest.raises(NotThere, match="no such model"):
+    with pytest.raises(RegistryNotFoundError, match="no such model"):
         TrackingServer(address).get("x", dict)
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import xgboost
 
+from model_artifact.errors import DecisionTableError
 from model_artifact.predictors import decision_table
 from model_artifact.predictors.decision_table import (
     DecisionTable,
-    TableError,
     build_table,
     proof_rows,
     prove_table,
@@ -183,7 +183,7 @@ def test_a_table_that_differs_from_xgboost_fails_its_proof(
     cells = good._probabilities.copy()
     changed = list(thresholds)
     changed, cells = tamper(changed, cells) or (changed, cells)
-    with pytest.raises(TableError, match="a row of its proof gets"):
+    with pytest.raises(DecisionTableError, match="a row of its proof gets"):
         prove_table(DecisionTable(changed, cells), booster, thresholds)
 
 
@@ -195,7 +195,7 @@ def test_the_proof_is_about_single_rows_as_well(booster: NativeBooster, monkeypa
     monkeypatch.setattr(
         DecisionTable, "predict_one", lambda self, row: [value + 1e-3 * (row[0] == 0) for value in right(self, row)]
     )
-    with pytest.raises(TableError, match=r"0\.001 off"):
+    with pytest.raises(DecisionTableError, match=r"0\.001 off"):
         prove_table(table, booster, thresholds)
 
 
@@ -205,14 +205,14 @@ def test_the_proof_is_about_single_rows_as_well(booster: NativeBooster, monkeypa
 def test_too_many_cells_have_no_table() -> None:
     chance = np.random.default_rng(0)
     X = chance.normal(size=(500, 8))
-    with pytest.raises(TableError, match="cells, more than 262144"):
+    with pytest.raises(DecisionTableError, match="cells, more than 262144"):
         tabulate(native(X, np.arange(500) % 2, rounds=20))
 
 
 def test_hundreds_of_features_are_counted_and_not_computed() -> None:
     chance = np.random.default_rng(0)
     X = chance.normal(size=(300, 500))
-    with pytest.raises(TableError, match="cells, more than"):
+    with pytest.raises(DecisionTableError, match="cells, more than"):
         tabulate(native(X, np.arange(300) % 2, rounds=60))
 
 
@@ -221,10 +221,10 @@ def test_too_much_work_and_too_large_a_table_are_refused(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(decision_table, "MAX_FILL_STEPS", 1000)
-        with pytest.raises(TableError, match="30 trees take too long"):
+        with pytest.raises(DecisionTableError, match="30 trees take too long"):
             tabulate(booster)
     monkeypatch.setattr(decision_table, "MAX_TABLE_BYTES", 1000)
-    with pytest.raises(TableError, match="more than 1000 bytes"):
+    with pytest.raises(DecisionTableError, match="more than 1000 bytes"):
         tabulate(booster)
 
 
@@ -236,7 +236,7 @@ def test_other_boosters_have_no_table_or_one_that_equals_them(kind: str) -> None
     booster = native(iris.X, iris.y, rounds=4, booster=kind)
     try:
         table = tabulate(booster)
-    except TableError as reason:
+    except DecisionTableError as reason:
         assert f"it is a {kind}, not gbtree" in str(reason) or "not made of trees" in str(reason)
     else:
         rows = neighbours(read_thresholds(booster)[0], 5000, seed=1)
@@ -248,23 +248,23 @@ def test_splits_by_category_have_no_table() -> None:
     data = xgboost.DMatrix(X, label=X[:, 0] % 2, feature_types=["c"], enable_categorical=True, nthread=1)
     parameters = {"objective": "multi:softprob", "num_class": 2, "nthread": 1, "tree_method": "hist"}
     booster = xgboost.train(parameters, data, num_boost_round=2)
-    with pytest.raises(TableError, match="by categories"):
+    with pytest.raises(DecisionTableError, match="by categories"):
         tabulate(NativeBooster(bytes(booster.save_raw("ubj"))))
 
 
 # The model
 
 
-def test_a_tabulated_model_gives_the_same_bits_and_explains_the_same() -> None:
+def test_a_specialised_model_gives_the_same_bits_and_explains_the_same() -> None:
     iris = load_iris()
     model = IrisModel(n_estimators=5).train(iris.X, iris.y)
-    assert (model.predictor, model.table_cells) == ("xgboost", 0)
+    assert model.card_fields()["table_cells"] == 0 and model.predictor == "xgboost"
     before = model.predict_proba(iris.X)
     one_by_one = [model.predict_one(row) for row in iris.X.tolist()]
     assert one_by_one == before.tolist()
     pickled = pickle.dumps(model)
-    model.tabulate()
-    assert model.predictor == "decision table" and model.table_cells > 100
+    model.specialise()
+    assert model.predictor == "decision table" and model.card_fields()["table_cells"] > 100
     assert model.predict_proba(iris.X).tobytes() == before.tobytes()
     assert [model.predict_one(row) for row in iris.X.tolist()] == one_by_one
     assert np.array_equal(model.predict(iris.X), before.argmax(axis=1))
@@ -278,7 +278,6 @@ def test_a_model_that_has_no_table_is_served_by_xgboost(booster: NativeBooster) 
     chance = np.random.default_rng(0)
     X = chance.normal(size=(500, 8))
     model = IrisModel(n_estimators=20).train(X, np.arange(500) % 2)
-    with pytest.raises(TableError):
-        model.tabulate()
-    assert (model.predictor, model.table_cells) == ("xgboost", 0)
+    model.specialise()
+    assert model.card_fields()["table_cells"] == 0 and model.predictor == "xgboost"
     assert [model.predict_one(row) for row in X.tolist()] == model.predict_proba(X).tolist()

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import xgboost
 
+from model_artifact.errors import NotTrainedError
 from model_training.data.datasets import load_iris
-from model_training.model import IrisModel, NotTrainedError
+from model_training.model import IrisModel
 
 
 @pytest.fixture(scope="module")

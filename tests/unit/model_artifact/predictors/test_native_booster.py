@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import xgboost
 
-from model_artifact.predictors.native_booster import BoosterError, NativeBooster
+from model_artifact.errors import BoosterError
+from model_artifact.predictors.native_booster import NativeBooster
 
 
 def train(rows: int = 300, features: int = 5, classes: int = 3, rounds: int = 8) -> tuple[xgboost.Booster, np.ndarray]:
@@ -136,7 +137,8 @@ def test_bad_bytes_are_refused_and_do_not_end_the_process(native: NativeBooster,
     """In a process of its own, because it would be this one that ends."""
     code = """
 import sys
-from model_artifact.predictors.native_booster import BoosterError, NativeBooster
+from model_artifact.errors import BoosterError
+from model_artifact.predictors.native_booster import NativeBooster
 raw = bytes.fromhex(sys.stdin.read())
 bad = [b"", b"{", b"{}", b"{L garbage", b"\\0" * 64, b'{"learner": 1}', raw[:100], raw[:-1], raw[: len(raw) // 2]]
 for piece in bad:

@@ -16,8 +16,7 @@ from sklearn.linear_model import LogisticRegression as Peer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from model_artifact.predictors.classifier import NotTrainedError
-from model_artifact.predictors.decision_table import TableError
+from model_artifact.errors import NotTrainedError
 from model_training.data.datasets import load_iris
 from model_training.estimators.logistic_regression import LogisticRegression
 from model_training.estimators.parameters import ESTIMATORS, PARAMETERS, check_parameters, make_model
@@ -87,9 +86,8 @@ def test_what_is_not_trained_or_has_other_columns_is_refused(estimator: Any) -> 
         model.predict_proba,
         model.explain,
         lambda rows: model.predict_one(rows[0]),
-        lambda _: model.tabulate(),
     ):
-        with pytest.raises((NotTrainedError, TableError)):
+        with pytest.raises(NotTrainedError):
             ask([[1, 2, 3, 4]])
     with pytest.raises(ValueError, match=r"labels must be 0\.\.k-1"):
         model.train(np.ones((4, 2)), [1, 2, 1, 2])
@@ -180,7 +178,8 @@ def test_the_forest_is_one_round_of_trees_that_a_decision_table_may_replace() ->
     assert (len(model.booster.get_dump()), model.booster.num_boosted_rounds()) == (7 * 3, 1)
     before = model.predict_proba(iris.X)
     assert model.predictor == "xgboost"
-    assert model.tabulate().predictor == "decision table"
+    model.specialise()
+    assert model.predictor == "decision table"
     assert np.array_equal(model.predict_proba(iris.X), before)
 
 

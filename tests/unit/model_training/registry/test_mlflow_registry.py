@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from model_artifact.card import ModelCard
+from model_artifact.errors import RegistryError
 from model_artifact.mlflow.registered_model import MlflowModel, artifact_path
 from model_artifact.pickling import CARD_FILE, MODEL_FILE, load_artifact
 from model_artifact.signature import SIGNATURE_FILE, new_key, read_private_key, read_public_keys
 from model_artifact.store import ArtifactStore
 from model_artifact.training_record import TrainingRecord
-from model_training.registry.registry import Registry, RegistryError, StoreRegistry, open_registry
+from model_training.registry.registry import Registry, StoreRegistry, open_registry
 from tests.mlflow_stack import BUCKET, MlflowStack
 
 
