@@ -210,7 +210,7 @@ def test_a_signed_card_of_another_version_is_refused(signed: Path, key: Any) -> 
 
 def test_a_signature_does_not_excuse_a_changed_pickle(signed: Path, key: Any, second_version: Path) -> None:
     (signed / "iris_model.pkl").write_bytes((second_version / "iris_model.pkl").read_bytes())
-    assert "where its card says" in _refusal(signed, key)
+    assert "but its card records" in _refusal(signed, key)
 
 
 def test_what_is_refused_is_not_signed(store: ArtifactStore, version: str, key: Any) -> None:

@@ -50,8 +50,7 @@ def test_same_seed_gives_the_same_bits_in_another_process(repository: Path) -> N
     """Also with other thread settings: a model must not depend on the number of cores that trained it."""
     code = """
         import os; os.environ["OMP_NUM_THREADS"] = "{threads}"
-        from model_artifact.errors import NotTrainedError
-from model_training.data.datasets import load_iris
+        from model_training.data.datasets import load_iris
         from model_training.model import IrisModel
         iris = load_iris()
         print(IrisModel().train(iris.X, iris.y).predict_proba(iris.X).tobytes().hex())
