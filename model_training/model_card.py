@@ -16,7 +16,7 @@ from model_artifact.card import CARD_FORMAT, DataSummary, Feature, Gate, GoldenR
 from model_artifact.pickling import describe_pickle
 from model_artifact.predictors.classifier import Classifier
 from model_training.data.datasets import Dataset
-from model_training.estimators.trainable import TrainableClassifier
+from model_training.trainable import TrainableClassifier
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _PACKAGES = ("xgboost", "numpy", "scikit-learn")

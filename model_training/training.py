@@ -21,12 +21,12 @@ from model_training.data.split import Rows, split
 from model_training.data.table_file import columns_named
 from model_training.data.table_source import read_dataset
 from model_training.estimators.parameters import make_model
-from model_training.estimators.trainable import TrainableClassifier
 from model_training.evaluation import classification_metrics, cross_validate
 from model_training.gate import judge
 from model_training.model_card import make_card
 from model_training.registry.registry import Registry
 from model_training.reporter import Reporter
+from model_training.trainable import TrainableClassifier
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

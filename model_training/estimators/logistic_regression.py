@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from model_artifact.predictors.classifier import as_rows
 from model_artifact.predictors.linear import LinearFormula, LinearPredictor
-from model_training.estimators.trainable import TrainableClassifier, as_labels, shares
+from model_training.trainable import TrainableClassifier, as_labels, shares
 
 
 class LogisticRegression(TrainableClassifier, LinearPredictor):

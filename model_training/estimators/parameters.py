@@ -11,8 +11,8 @@ import msgspec
 from model_artifact.card import Estimator
 from model_training.estimators.logistic_regression import LogisticRegression
 from model_training.estimators.random_forest import RandomForest
-from model_training.estimators.trainable import TrainableClassifier
 from model_training.model import IrisModel
+from model_training.trainable import TrainableClassifier
 
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from model_artifact.predictors.trees import RandomForestTrees
-from model_training.estimators.trees import TrainableTrees
+from model_training.model import TrainableTrees
 
 
 class RandomForest(TrainableTrees, RandomForestTrees):
