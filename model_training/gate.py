@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model_artifact.card import Comparison, Gate
+from model_artifact.card import Comparison, GateDecision
 from model_training.configuration import GateRules
 from model_training.evaluation import row_log_losses
 
@@ -23,7 +23,7 @@ def judge(
     note: str | None = None,
     seed: int,
     forced: bool = False,
-) -> Gate:
+) -> GateDecision:
     """Hold the new model against a guess, the rules' thresholds and the champion.
 
     labels, shape (n,), are those of the held-out rows, and probabilities of shape (n, classes) what a model gives for
@@ -51,7 +51,7 @@ def judge(
             for comparison in comparisons
             if comparison.worse_share > rules.max_worse_share
         ]
-    return Gate(
+    return GateDecision(
         passed=not broken,
         forced=bool(broken) and forced,
         reasons=broken + notes,

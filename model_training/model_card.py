@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_artifact.card import CARD_FORMAT, DataSummary, Feature, Gate, GoldenRow, Metrics, ModelCard
+from model_artifact.card import CARD_FORMAT, DataSummary, Feature, GateDecision, GoldenRow, Metrics, ModelCard
 from model_artifact.pickling import describe_pickle
 from model_artifact.predictors.classifier import Classifier
 from model_training.data.datasets import Dataset
@@ -33,7 +33,7 @@ def make_card(
     test_size: float,
     seed: int,
     warnings: tuple[str, ...] = (),
-    gate: Gate | None = None,
+    gate: GateDecision | None = None,
 ) -> ModelCard:
     """The card, with a new version's name and nothing yet about the pickle; train: indices of the training rows."""
     trained_at = datetime.now(UTC)

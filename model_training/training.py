@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from model_artifact.card import Gate, Metrics, ModelCard
+from model_artifact.card import GateDecision, Metrics, ModelCard
 from model_artifact.errors import VersionRejected
 from model_artifact.pickling import load_artifact, save_artifact
 from model_artifact.store import ArtifactStore
@@ -232,7 +232,7 @@ def _gate(
     probabilities: NDArray[np.float32],
     registry: Registry,
     force: bool,
-) -> Gate:
+) -> GateDecision:
     champion, note = _champion_answers(registry, dataset, _rows(dataset, test), configuration)
     return judge(
         configuration.gate,

@@ -89,7 +89,7 @@ def test_a_new_pair_is_private_and_public_and_belongs_together(pair: tuple[Path,
 @pytest.mark.parametrize("there", [PRIVATE_KEY_FILE, PUBLIC_KEY_FILE])
 def test_a_key_is_never_written_over(there: str, tmp_path: Path) -> None:
     (tmp_path / there).write_text("precious")
-    with pytest.raises(SigningError, match="never written over") as error:
+    with pytest.raises(SigningError, match="never overwritten") as error:
         new_key(tmp_path)
     assert there in _sentence(error)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(there, "precious")]
@@ -293,13 +293,13 @@ def test_what_is_no_public_key_is_refused_and_no_secret_repeated(key: Any, tmp_p
         _public(strange).decode(): "a key of another type than Ed25519",
         _public(ec.generate_private_key(ec.SECP256R1())).decode(): "a key of another type than Ed25519",
         certificate: "holds a certificate, not an Ed25519 public key",
-        _public(key).decode()[:-20]: "PEM that is cut short",
-        _public(key).decode() + secret[:60]: "PEM that is cut short",
+        _public(key).decode()[:-20]: "truncated PEM",
+        _public(key).decode() + secret[:60]: "truncated PEM",
         _public(key).decode().replace("MC", "!!"): "no public key in PEM or base64",
         str(tmp_path / "none.pub"): "none.pub' cannot be read: No such file",
-        str(tmp_path / "empty.pub"): "is empty, so it is no key",
+        str(tmp_path / "empty.pub"): "is empty, so it is not a key",
         str(tmp_path / "folder.pub"): "cannot be read: Is a directory",
-        str(tmp_path / "large.pub"): "is too large, so it is no key",
+        str(tmp_path / "large.pub"): "is too large, so it is not a key",
         str(tmp_path / "binary.pub"): "no public key in PEM or base64",
         secret.split("\n")[1][:-3]: "cannot be read: No such file",
         "." * 5000: "cannot be read: File name too long",
@@ -322,7 +322,7 @@ def test_what_is_no_private_key_is_refused(key: Any, tmp_path: Path) -> None:
         _private(key, encryption=BestAvailableEncryption(b"x")): "protected by a passphrase",
         _private(key)[:-30]: "is no private key in PEM",
         _private(key, Encoding.DER): "is no private key in PEM",
-        b"": "is empty, so it is no key",
+        b"": "is empty, so it is not a key",
         b"hello": "is no private key in PEM",
     }
     for content, sentence in faults.items():
@@ -378,7 +378,7 @@ def test_failures_of_the_commands_are_one_sentence(
     monkeypatch.delenv("MODEL_SIGN_KEY", raising=False)
     root = ["--store", str(store.root)]
     for arguments, sentence in [
-        (["new-key", str(pair[0].parent)], "never written over"),
+        (["new-key", str(pair[0].parent)], "never overwritten"),
         (["sign", version, *root], "no key to sign with: name its file with --key or in MODEL_SIGN_KEY"),
         (["sign", "v2", "--key", str(pair[0]), *root], "the store has no version v2"),
         (["sign", "../v2", "--key", str(pair[0]), *root], "is not the name of a version"),

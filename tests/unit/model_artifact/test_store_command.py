@@ -88,7 +88,7 @@ def test_list_tells_the_state_of_signatures(
     assert states() == {version: "not checked", other_version: "none"}
     assert states("--public-key", public_key) == {version: "verified", other_version: "none"}
     shutil.copy(store.folder(version) / SIGNATURE_FILE, store.folder(other_version))
-    assert states("--public-key", public_key) == {version: "verified", other_version: "refused"}
+    assert states("--public-key", public_key) == {version: "verified", other_version: "invalid"}
 
 
 def test_list_of_damaged_and_foreign_things_goes_on(
@@ -135,7 +135,7 @@ def test_activate_refuses_what_the_api_would(
     _damage(store, other_version)
     status, out, err = command("activate", other_version)
     assert (status, out, store.current()) == (1, "", version)
-    assert err.startswith(f"store: version {other_version} is refused, and nothing was switched: iris_model.pkl has")
+    assert err.startswith(f"store: version {other_version} is rejected, and nothing was switched: iris_model.pkl has")
 
 
 def test_activate_refuses_what_is_not_signed_once_there_is_a_key(
@@ -192,7 +192,7 @@ def test_a_roll_back_to_a_damaged_version_changes_nothing(
     for _ in range(2):
         status, _, err = command("rollback")
         assert (status, store.current()) == (1, other_version)
-        assert f"version {version} is refused, and nothing was switched" in err
+        assert f"version {version} is rejected, and nothing was switched" in err
 
 
 def test_a_roll_back_from_a_lost_pointer(command: Any, store: ArtifactStore, version: str, other_version: str) -> None:
@@ -284,12 +284,12 @@ def test_verify_prints_each_outcome(
     status, out, _ = command("verify")
     assert status == 0
     assert sorted(out.splitlines()) == sorted(
-        [f"good     {version}, signature not checked (no public key is set)", f"good     {other_version}, not signed"]
+        [f"good      {version}, signature not checked (no public key is set)", f"good      {other_version}, not signed"]
     )
     status, out, _ = command("verify", "--public-key", public_key)
     assert status == 1
-    assert f"good     {version}, signature verified\n" in out
-    assert f"refused  {other_version}: model_card.json.sig is missing" in out
+    assert f"good      {version}, signature verified\n" in out
+    assert f"rejected  {other_version}: model_card.json.sig is missing" in out
     assert command("verify", version, "--public-key", public_key)[0] == 0
 
 
@@ -300,8 +300,8 @@ def test_verify_finds_damage_and_a_pointer_to_nothing(
     (store.root / "current").write_text("none")
     status, out, _ = command("verify")
     assert status == 1
-    assert f"good     {version}, not signed\n" in out and f"refused  {other_version}: iris_model.pkl has" in out
-    assert "refused  current: the store has no version none" in out
+    assert f"good      {version}, not signed\n" in out and f"rejected  {other_version}: iris_model.pkl has" in out
+    assert "rejected  current: the store has no version none" in out
     assert command("verify", version)[0] == 0
     assert command("verify", "none")[0] == 1
 
@@ -414,11 +414,11 @@ def test_seed_takes_nothing_over_that_would_be_refused(
 ) -> None:
     _, key = new_key(tmp_path / "keys")
     assert _seed(new_store, store, "--public-key", str(key)) == 0
-    assert "is refused" in capsys.readouterr().err
+    assert "is rejected" in capsys.readouterr().err
     _damage(store, version)
     for source in (store, ArtifactStore(tmp_path / "nowhere")):
         assert _seed(new_store, source) == 0
-        assert "nothing was taken over" in capsys.readouterr().err
+        assert "no version was copied" in capsys.readouterr().err
     assert not new_store.root.exists()
 
 

@@ -68,7 +68,7 @@ def say(status: int, content: bytes = b"{}", length: int | None = None, **header
     [
         (say(200, b"<html>a login page</html>"), "does not answer as MLflow does: "),
         (say(200, b"\xff\xfe"), "does not answer as MLflow does: "),
-        (say(200, b'{"a": 1}', length=100), "broke off: 92 bytes of its answer are missing"),
+        (say(200, b'{"a": 1}', length=100), "closed the connection: 92 bytes of the response are missing"),
         (say(502, b"<html>a proxy's page</html>"), "answered 502$"),
         (say(403, b"Invalid Host header"), "answered 403: Invalid Host header$"),
         (say(401, b""), "answered 401: set MLFLOW_TRACKING_USERNAME and"),
@@ -115,7 +115,7 @@ def test_a_file_that_is_too_large_is_left(serve: Any, tmp_path: Path) -> None:
     server = TrackingServer(address)
     server.download("a b/ü", tmp_path / "file", 1001, 10)
     assert (tmp_path / "file").stat().st_size == 1001
-    with pytest.raises(RegistryError, match="a b/ü has more than the 1000 bytes that are taken"):
+    with pytest.raises(RegistryError, match="a b/ü has more than the limit of 1000 bytes"):
         server.download("a b/ü", tmp_path / "file", 1000, 10)
 
 
@@ -131,7 +131,7 @@ def test_a_trickle_ends_in_time(serve: Any, tmp_path: Path) -> None:
 
     address, _ = serve(trickle)
     began = time.monotonic()
-    with pytest.raises(RegistryError, match="is too slow: file did not come in time"):
+    with pytest.raises(RegistryError, match="is too slow: file did not arrive in time"):
         TrackingServer(address).download("file", tmp_path / "file", 1000, 0.3)
     over.set()
     assert time.monotonic() - began < 5
