@@ -377,7 +377,7 @@ def test_a_table_that_is_not_xgboost_is_refused(folder: Path, monkeypatch: pytes
     below = np.float32(-1e30)
     monkeypatch.setattr(DecisionTable, "cells", lambda self, rows: right(self, np.nextafter(rows, below)))
     sentence = _refusal(folder)
-    assert "cannot serve from the decision table that its card promises: a row of its proof gets" in sentence
+    assert "cannot serve from the decision table that its card promises: " in sentence and "XGBoost" in sentence
 
 
 def test_a_promised_table_that_cannot_be_made_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

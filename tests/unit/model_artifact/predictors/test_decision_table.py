@@ -14,10 +14,10 @@ from model_artifact.predictors import decision_table
 from model_artifact.predictors.decision_table import (
     DecisionTable,
     build_table,
-    proof_rows,
-    prove_table,
     read_thresholds,
     tabulate,
+    verification_rows,
+    verify_table,
 )
 from model_artifact.predictors.native_booster import NativeBooster
 from model_training.data.datasets import load_iris
@@ -75,7 +75,7 @@ def test_a_feature_with_hundreds_of_thresholds_is_searched() -> None:
     booster = native(X, (np.sin(X[:, 0] * 100) > 0).astype(int), rounds=30)
     table = tabulate(booster)
     thresholds, _ = read_thresholds(booster)
-    assert len(thresholds[0]) > decision_table._COMPARED_THRESHOLDS
+    assert len(thresholds[0]) > decision_table._MAX_COMPARED_THRESHOLDS
     rows = np.concatenate([neighbours(thresholds, 5000, 1), np.float32([[np.inf], [-np.inf], [np.nan]])])
     assert table.predict(rows).tobytes() == booster.predict(rows).tobytes()
 
@@ -104,7 +104,7 @@ def test_a_double_is_rounded_to_float32_before_it_is_placed(booster: NativeBoost
             assert table.predict_one(row) == expected
             row[feature] = float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
             moved += expected != booster.predict(np.array([row], dtype=np.float32))[0].tolist()
-    assert moved, "no threshold of this model changes this row, so this proves nothing"
+    assert moved, "no threshold of this model changes this row, so the test shows nothing"
 
 
 def test_no_rows_and_many_rows(booster: NativeBooster) -> None:
@@ -129,18 +129,18 @@ def test_what_is_no_row_is_refused(booster: NativeBooster, values: list[float], 
         tabulate(booster).predict_one(values)
 
 
-# The proof
+# Verification
 
 
-def test_the_proofs_rows_hold_every_threshold_its_neighbours_and_missing_values(booster: NativeBooster) -> None:
+def test_verification_covers_every_threshold_its_neighbours_and_missing_values(booster: NativeBooster) -> None:
     thresholds, _ = read_thresholds(booster)
-    rows = proof_rows(thresholds)
+    rows = verification_rows(thresholds)
     assert len(rows) >= 20_000
-    assert np.array_equal(rows, proof_rows(thresholds), equal_nan=True), "the proof must be the same every time"
+    assert np.array_equal(rows, verification_rows(thresholds), equal_nan=True), "the rows must be the same every time"
     for column, values in zip(rows.T, thresholds, strict=True):
         assert np.isnan(column).any() and not np.isnan(column).all()
-        for telling in (values, np.nextafter(values, np.float32(-np.inf)), np.nextafter(values, np.float32(np.inf))):
-            assert np.isin(telling, column).all()
+        for critical in (values, np.nextafter(values, np.float32(-np.inf)), np.nextafter(values, np.float32(np.inf))):
+            assert np.isin(critical, column).all()
 
 
 def _moved_threshold(thresholds: list[np.ndarray], cells: np.ndarray) -> Any:
@@ -174,29 +174,29 @@ def _other_width(thresholds: list[np.ndarray], cells: np.ndarray) -> Any:
 @pytest.mark.parametrize(
     "tamper", [_moved_threshold, _no_missing, _one_cell, _swapped_classes, _not_a_number, _other_width]
 )
-def test_a_table_that_differs_from_xgboost_fails_its_proof(
+def test_a_table_that_differs_from_xgboost_is_rejected(
     booster: NativeBooster, tamper: Callable[[list[np.ndarray], np.ndarray], Any]
 ) -> None:
     thresholds, n_trees = read_thresholds(booster)
     good = build_table(booster, thresholds, n_trees)
-    prove_table(good, booster, thresholds)
+    verify_table(good, booster, thresholds)
     cells = good._probabilities.copy()
     changed = list(thresholds)
     changed, cells = tamper(changed, cells) or (changed, cells)
-    with pytest.raises(DecisionTableError, match="a row of its proof gets"):
-        prove_table(DecisionTable(changed, cells), booster, thresholds)
+    with pytest.raises(DecisionTableError, match="a row gets another class|the probability of a row differs"):
+        verify_table(DecisionTable(changed, cells), booster, thresholds)
 
 
-def test_the_proof_is_about_single_rows_as_well(booster: NativeBooster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are placed by other code than many."""
+def test_single_rows_are_verified_too(booster: NativeBooster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other code finds their cells."""
     thresholds, n_trees = read_thresholds(booster)
     table = build_table(booster, thresholds, n_trees)
     right = DecisionTable.predict_one
     monkeypatch.setattr(
         DecisionTable, "predict_one", lambda self, row: [value + 1e-3 * (row[0] == 0) for value in right(self, row)]
     )
-    with pytest.raises(DecisionTableError, match=r"0\.001 off"):
-        prove_table(table, booster, thresholds)
+    with pytest.raises(DecisionTableError, match=r"differs by 0\.001"):
+        verify_table(table, booster, thresholds)
 
 
 # What has no table
@@ -237,7 +237,7 @@ def test_other_boosters_have_no_table_or_one_that_equals_them(kind: str) -> None
     try:
         table = tabulate(booster)
     except DecisionTableError as reason:
-        assert f"it is a {kind}, not gbtree" in str(reason) or "not made of trees" in str(reason)
+        assert f"it is a {kind}, not gbtree" in str(reason) or "trees in an unknown form" in str(reason)
     else:
         rows = neighbours(read_thresholds(booster)[0], 5000, seed=1)
         assert table.predict(rows).tobytes() == booster.predict(rows).tobytes()
