@@ -1,4 +1,4 @@
-"""The estimators by name, and what each can be told."""
+"""The estimators by name, and their hyperparameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 
 
 class Hyperparameter(msgspec.Struct, frozen=True):
-    """A hyperparameter: its kind, default and bounds, both within, and a sentence that says what it does."""
+    """A hyperparameter: its kind, default, inclusive bounds, and a sentence of help."""
 
     kind: Literal["integer", "float"]
     default: int | float
@@ -31,35 +31,37 @@ _ROWS = Hyperparameter("float", 0.8, 0.01, 1.0, "Share of the rows that each tre
 
 PARAMETERS: dict[Estimator, dict[str, Hyperparameter]] = {
     "xgboost": {
-        "n_estimators": Hyperparameter("integer", 100, 1, 10_000, "Rounds of boosting, each with one tree a class."),
+        "n_estimators": Hyperparameter("integer", 100, 1, 10_000, "Rounds of boosting, each with one tree per class."),
         "max_depth": Hyperparameter("integer", 4, 1, 32, "Depth of a tree."),
         "learning_rate": Hyperparameter("float", 0.1, 0.0001, 1.0, "Shrinkage of each round."),
         "subsample": _ROWS,
         "colsample_bytree": Hyperparameter("float", 0.8, 0.01, 1.0, "Share of the features that each tree sees."),
     },
     "random-forest": {
-        "n_estimators": Hyperparameter("integer", 100, 1, 10_000, "Trees of each class."),
+        "n_estimators": Hyperparameter("integer", 100, 1, 10_000, "Trees per class."),
         "max_depth": Hyperparameter("integer", 12, 1, 32, "Depth of a tree."),
         "subsample": _ROWS,
         "colsample_bynode": Hyperparameter("float", 0.35, 0.01, 1.0, "Share of the features at each split."),
-        "learning_rate": Hyperparameter("float", 2.0, 0.1, 10.0, "How sure the answers are where the trees agree."),
+        "learning_rate": Hyperparameter(
+            "float", 2.0, 0.1, 10.0, "How close probabilities come to 1 where the trees agree."
+        ),
     },
     "logistic-regression": {
         "C": Hyperparameter(
             "float", 1.0, 1e-6, 1e6, "Inverse of regularisation strength: smaller keeps weights near 0."
         ),
-        "max_iter": Hyperparameter("integer", 1000, 1, 100_000, "Steps of the optimiser at most."),
+        "max_iter": Hyperparameter("integer", 1000, 1, 100_000, "Maximum steps of the optimiser."),
     },
 }
 
 
 def check_parameters(estimator: Estimator, given: Mapping[str, Any]) -> dict[str, int | float]:
-    """The given parameters, each in its kind: a whole float will do for an integer.
+    """Return the given parameters, each converted to its kind: an integer may be given as a whole float.
 
-    Those that are not given are not added; `make_model` has their defaults.
+    `make_model` adds the defaults of the others.
 
     Raises:
-        ValueError: one is unknown, no number, or out of its bounds; a sentence that names it.
+        ValueError: a parameter is unknown, not a number, or out of bounds; the message names it.
     """
     known = PARAMETERS[estimator]
     checked: dict[str, int | float] = {}
@@ -78,7 +80,7 @@ def check_parameters(estimator: Estimator, given: Mapping[str, Any]) -> dict[str
 
 
 def make_model(estimator: Estimator, parameters: Mapping[str, Any], seed: int) -> TrainableClassifier:
-    """A model to train, with these parameters and the defaults of all others.
+    """Return a model to train, with these parameters and the defaults of all others.
 
     Raises:
         ValueError: as `check_parameters`.

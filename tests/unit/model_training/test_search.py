@@ -68,9 +68,9 @@ def test_what_is_fixed_stays_and_the_same_seed_finds_the_same(estimator: Any) ->
     [
         ({"fixed": {"C": 1}}, "there is nothing to search: C of logistic-regression are given"),
         ({"fixed": {"C": -1}}, "C of logistic-regression must be a number from"),
-        ({"trials": 0}, "a search needs 1 trial at least, not 0"),
-        ({"folds": 0}, "a search needs 2 folds at least to judge by, not 0"),
-        ({"folds": 51}, "a class has 50 rows to train, too few for 51 folds"),
+        ({"trials": 0}, "a search needs at least 1 trial, not 0"),
+        ({"folds": 0}, "a search needs at least 2 folds, not 0"),
+        ({"folds": 51}, "a class has 50 training rows, too few for 51 folds"),
     ],
 )
 def test_what_cannot_be_searched_is_said(options: dict[str, Any], sentence: str) -> None:

@@ -78,7 +78,7 @@ def test_a_column_with_values_in_held_out_rows_alone_is_refused_by_name(run: Run
         if status == 1:
             said.add(events[-1]["text"])
             break
-    assert said == {"Column rare has no value in the rows to train from, only in those held out; ignore such columns."}
+    assert said == {"Column rare has no value in the training rows, only in held-out ones; ignore such columns."}
 
 
 def test_a_file_a_configuration_and_options(run: Run, flowers: Path, tmp_path: Path) -> None:
@@ -319,7 +319,7 @@ def test_a_table_that_has_grown_is_judged_by_rows_that_the_champion_does_not_kno
     accuracy = [card["gate"]["comparisons"][0]["champion"] for card in (grown, other)]
     assert abs(accuracy[0] - first["metrics"]["accuracy"]) < 0.05
     assert accuracy[1] > first["metrics"]["accuracy"] + 0.15
-    knows = "was trained with another seed or test_size (42, 0.2), so it knows many of these rows"
+    knows = "was trained with another seed or test_size (42, 0.2), so it was trained on many of these rows"
     assert [knows in " ".join(card["gate"]["reasons"]) for card in (grown, other)] == [False, True]
 
 

@@ -183,7 +183,7 @@ def test_a_table_that_differs_from_xgboost_is_rejected(
     cells = good._probabilities.copy()
     changed = list(thresholds)
     changed, cells = tamper(changed, cells) or (changed, cells)
-    with pytest.raises(DecisionTableError, match="a row gets another class|the probability of a row differs"):
+    with pytest.raises(DecisionTableError, match=r"a row gets another class|the probability of a row differs"):
         verify_table(DecisionTable(changed, cells), booster, thresholds)
 
 
