@@ -13,7 +13,7 @@ from model_training.configuration import GateRules
 from model_training.evaluation import row_log_losses
 
 
-def judge(
+def decide(
     rules: GateRules,
     labels: NDArray[Any],
     challenger_probabilities: NDArray[Any],

@@ -22,7 +22,7 @@ from model_training.data.table_file import columns_named
 from model_training.data.table_source import read_dataset
 from model_training.estimators.parameters import make_model
 from model_training.evaluation import classification_metrics, cross_validate
-from model_training.gate import judge
+from model_training.gate import decide
 from model_training.model_card import make_card
 from model_training.registry.registry import Registry
 from model_training.reporter import Reporter
@@ -234,7 +234,7 @@ def _gate(
     force: bool,
 ) -> GateDecision:
     champion, note = _champion_answers(registry, dataset, _rows(dataset, test), configuration)
-    return judge(
+    return decide(
         configuration.gate,
         dataset.y[test],
         probabilities,

@@ -1,4 +1,4 @@
-"""The loader and the other estimators: each is opened as what it is, and a false state of one is refused."""
+"""The loader with each estimator, and with pickles of a wrong state."""
 
 import hashlib
 import json
@@ -56,10 +56,10 @@ def with_state(kind: type, state: Any) -> Any:
     return Stranger()
 
 
-def refusal(folder: Path) -> str:
-    with pytest.raises(ArtifactError) as refused:
+def rejection(folder: Path) -> str:
+    with pytest.raises(ArtifactError) as rejected:
         load_artifact(folder, folder.name)
-    sentence = str(refused.value)
+    sentence = str(rejected.value)
     assert sentence.endswith(".") and len(sentence) < 400 and "\n" not in sentence, sentence
     return sentence
 
@@ -120,13 +120,13 @@ def test_pickle_alone_gives_the_class_of_training(folder_of: Any, estimator: str
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("other", ESTIMATORS)
-def test_a_model_of_another_estimator_than_the_card_says_is_refused(folder_of: Any, estimator: str, other: str) -> None:
+def test_a_model_of_another_estimator_than_the_cards_is_rejected(folder_of: Any, estimator: str, other: str) -> None:
     folder = folder_of(estimator)
     edit_card(folder, estimator=other)
     if estimator == other:
         load_artifact(folder, estimator)
     else:
-        assert refusal(folder) == (
+        assert rejection(folder) == (
             f"iris_model.pkl holds a model of {estimator}, but its card records {other}; train again."
         )
 
@@ -139,14 +139,16 @@ def test_a_model_of_another_estimator_than_the_card_says_is_refused(folder_of: A
         ("logistic-regression", "decision table", "is served by linear, but its card records decision table"),
     ],
 )
-def test_what_answers_is_what_the_card_says(folder_of: Any, estimator: str, predictor: str, part: str) -> None:
+def test_another_predictor_than_the_cards_is_rejected(
+    folder_of: Any, estimator: str, predictor: str, part: str
+) -> None:
     folder = folder_of(estimator)
     edit_card(folder, predictor=predictor)
-    assert part in refusal(folder)
+    assert part in rejection(folder)
 
 
-def test_old_cards_are_xgboosts(folder_of: Any) -> None:
-    """Written before there were other estimators."""
+def test_xgboost_serves_the_models_of_old_cards(folder_of: Any) -> None:
+    """They are older than the other estimators."""
     folder = folder_of("xgboost")
     card = json.loads((folder / CARD_FILE).read_bytes())
     for name in ("estimator", "predictor", "table_cells", "picture", "gate"):
@@ -191,42 +193,42 @@ def state_of(folder: Path) -> dict[str, Any]:
         lambda formula: formula | {"scales": b"scales"},
     ],
 )
-def test_a_false_formula_is_refused(folder_of: Any, edit: Callable[[Any], Any]) -> None:
+def test_a_false_formula_is_rejected(folder_of: Any, edit: Callable[[Any], Any]) -> None:
     folder = folder_of("logistic-regression")
     state = state_of(folder)
     replace_model(folder, with_state(LogisticRegression, state | {"formula": edit(state["formula"])}))
-    assert "cannot be opened (ValueError)" in refusal(folder)
+    assert "cannot be opened (ValueError)" in rejection(folder)
 
 
 @pytest.mark.parametrize("change", [{"C": "1"}, {"C": float("nan")}, {"max_iter": None}, {"more": 1}])
-def test_a_false_state_beside_the_formula_is_refused(folder_of: Any, change: dict[str, Any]) -> None:
+def test_a_false_state_beside_the_formula_is_rejected(folder_of: Any, change: dict[str, Any]) -> None:
     folder = folder_of("logistic-regression")
     replace_model(folder, with_state(LogisticRegression, state_of(folder) | change))
-    assert "cannot be opened (ValueError)" in refusal(folder)
+    assert "cannot be opened (ValueError)" in rejection(folder)
 
 
 @pytest.mark.parametrize(
     "change", [{"colsample_bynode": "0.5"}, {"booster": b""}, {"booster": None}, {"n_classes": 0}, {"max_leaves": 3}]
 )
-def test_a_false_forest_is_refused(folder_of: Any, change: dict[str, Any]) -> None:
+def test_a_false_forest_is_rejected(folder_of: Any, change: dict[str, Any]) -> None:
     folder = folder_of("random-forest")
     replace_model(folder, with_state(RandomForest, state_of(folder) | change))
-    assert "cannot be opened (" in refusal(folder)
+    assert "cannot be opened (" in rejection(folder)
 
 
 @pytest.mark.parametrize("kind", [LogisticRegression, RandomForest])
-def test_a_model_without_a_state_is_refused(folder_of: Any, kind: type) -> None:
+def test_a_model_without_a_state_is_rejected(folder_of: Any, kind: type) -> None:
     folder = folder_of(kind.estimator)
     replace_model(folder, with_state(kind, None))
-    assert "holds a model that was never trained" in refusal(folder)
+    assert "holds a model that was never trained" in rejection(folder)
 
 
 @pytest.mark.parametrize("estimator", ["random-forest", "logistic-regression"])
-def test_the_state_of_one_class_is_none_of_another(folder_of: Any, estimator: str) -> None:
+def test_the_state_of_another_class_is_rejected(folder_of: Any, estimator: str) -> None:
     folder = folder_of(estimator)
     kinds = {"random-forest": LogisticRegression, "logistic-regression": RandomForest}
     replace_model(folder, with_state(kinds[estimator], state_of(folder)))
-    assert "cannot be opened (ValueError)" in refusal(folder)
+    assert "cannot be opened (ValueError)" in rejection(folder)
 
 
 def test_weights_that_were_changed_are_found_by_the_golden_rows(folder_of: Any) -> None:
@@ -235,11 +237,11 @@ def test_weights_that_were_changed_are_found_by_the_golden_rows(folder_of: Any) 
     state = model.__getstate__()  # type: ignore[attr-defined]
     state["formula"]["weights"][0][0] += 0.001
     replace_model(folder, with_state(LogisticRegression, state))
-    assert "does not give the probabilities of its golden rows" in refusal(folder)
+    assert "does not give the probabilities of its golden rows" in rejection(folder)
 
 
-def test_the_largest_numbers_that_are_let_in_give_probabilities(folder_of: Any) -> None:
-    """No weight that passes the check makes NaN of a row that the API lets in."""
+def test_the_largest_accepted_weights_give_probabilities(folder_of: Any) -> None:
+    """No weight that passes the check makes NaN of a row that the API accepts."""
     folder = folder_of("logistic-regression")
     formula = state_of(folder)["formula"]
     large = LogisticRegression()

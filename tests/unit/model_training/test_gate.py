@@ -1,4 +1,4 @@
-"""The gate: what a new model has to reach, and the sentences that say why it did not."""
+"""The gate: its rules, and the sentences that give the reasons of a rejection."""
 
 import tracemalloc
 from typing import Any
@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss
 
 from model_training.configuration import GateRules
 from model_training.evaluation import row_log_losses
-from model_training.gate import judge
+from model_training.gate import decide
 
 DEFAULTS = GateRules()
 SHARES = (0.5, 0.3, 0.2)
@@ -28,7 +28,7 @@ def model(wrong: int, sure: float = 0.9, seed: int = 0) -> Any:
 
 def gate(challenger: Any, champion: Any = None, rules: GateRules = DEFAULTS, **options: Any) -> Any:
     named = None if champion is None else ("v1", champion)
-    return judge(rules, LABELS, challenger, shares=SHARES, champion=named, seed=42, **options)
+    return decide(rules, LABELS, challenger, shares=SHARES, champion=named, seed=42, **options)
 
 
 def test_the_first_model_passes_if_it_beats_the_baseline() -> None:
@@ -163,7 +163,7 @@ def test_many_held_out_rows_are_judged_as_few_are_in_little_memory() -> None:
     champion, challenger = (np.tile(model(40, seed=seed), (250, 1)) for seed in (0, 1))
     tracemalloc.start()
     rules = GateRules(resamples=500)
-    judged = judge(rules, labels, challenger, shares=SHARES, champion=("v1", champion), seed=1)
+    judged = decide(rules, labels, challenger, shares=SHARES, champion=("v1", champion), seed=1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 25e6

@@ -192,15 +192,15 @@ def test_a_write_that_fails_keeps_the_version_that_was_current(
     assert [path.name for path in (store.root / "versions").iterdir()] == [version]
 
 
-def test_what_the_loader_refuses_never_becomes_current(
+def test_what_the_loader_rejects_never_becomes_current(
     store: ArtifactStore, version: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise ArtifactError("iris_model.pkl is refused.")
+    def reject(*_: object) -> None:
+        raise ArtifactError("iris_model.pkl is rejected.")
 
-    monkeypatch.setattr(training, "load_artifact", refuse)
+    monkeypatch.setattr(training, "load_artifact", reject)
     assert train.main(["--store", str(store.root), "--n-estimators", "1"]) == 1
-    assert capsys.readouterr().err == "train: iris_model.pkl is refused.\n"
+    assert capsys.readouterr().err == "train: iris_model.pkl is rejected.\n"
     assert store.versions() == [version] == [store.current()]
 
 

@@ -68,7 +68,7 @@ def test_a_long_file_name_does_not_end_a_training(run: Run, flowers: Path) -> No
     assert (status, events[-1]["card"]["model_name"]) == (0, "n" * 128)
 
 
-def test_a_column_with_values_in_held_out_rows_alone_is_refused_by_name(run: Run, flowers: Path) -> None:
+def test_a_column_with_values_in_held_out_rows_alone_is_rejected_by_name(run: Run, flowers: Path) -> None:
     head, *rows = flowers.read_text().splitlines()
     said = set()
     for seed in range(40):
@@ -141,11 +141,11 @@ def test_a_threshold_rejects_even_the_first_model(run: Run, tmp_path: Path) -> N
     assert not (tmp_path / "store" / "current").exists()
 
 
-@pytest.mark.parametrize("champion", ["other table", "refused"])
+@pytest.mark.parametrize("champion", ["other table", "rejected"])
 def test_a_champion_that_cannot_be_compared_is_named(run: Run, champion: str, tmp_path: Path) -> None:
     _, first = run("--data", "digits" if champion == "other table" else "iris", "--n-estimators", 2, "--folds", 0)
     version = first[-1]["version"]
-    if champion == "refused":
+    if champion == "rejected":
         with (tmp_path / "store" / "versions" / version / "iris_model.pkl").open("ab") as file:
             file.write(b"x")
     status, events = run("--n-estimators", 2)

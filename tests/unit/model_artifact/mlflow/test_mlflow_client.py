@@ -1,4 +1,4 @@
-"""Servers that are no MLflow, or are ill: each becomes one sentence, within bounds of time and size."""
+"""Broken servers, and servers other than MLflow: each gives one sentence, within limits of time and size."""
 
 import base64
 import http.server
@@ -18,7 +18,7 @@ Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers as the test says, and keeps what it was asked."""
+    """Answer as the test demands, and keep the requests."""
 
     answer: Answer
     asked: list[Any]
@@ -86,7 +86,7 @@ def test_a_wrong_answer_is_one_sentence(serve: Any, answer: Answer, reason: str)
     assert not isinstance(caught.value, RegistryNotFoundError)
 
 
-def test_what_does_not_exist_is_told_from_a_wrong_address(serve: Any) -> None:
+def test_a_missing_model_is_distinguished_from_a_wrong_address(serve: Any) -> None:
     address, _ = serve(say(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such model"}'))
     with pytest.raises(RegistryNotFoundError, match="no such model"):
         TrackingServer(address).get("x", dict)

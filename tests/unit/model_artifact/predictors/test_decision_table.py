@@ -1,4 +1,4 @@
-"""The table is XGBoost bit by bit, at every threshold and beside it; what is not is found."""
+"""The table gives the bits of XGBoost at and beside every threshold; other tables are rejected."""
 
 import pickle
 import struct
@@ -91,7 +91,7 @@ def test_infinities_are_no_missing_values(booster: NativeBooster) -> None:
 
 
 def test_a_double_is_rounded_to_float32_before_it_is_placed(booster: NativeBooster) -> None:
-    """Beside a threshold the double lies on the other side of it: 61 of 10,000 such rows went wrong without."""
+    """Beside a threshold the double is on its other side: without rounding, 61 of 10,000 such rows were wrong."""
     table = tabulate(booster)
     thresholds, _ = read_thresholds(booster)
     moved = 0
@@ -124,7 +124,7 @@ def test_no_rows_and_many_rows(booster: NativeBooster) -> None:
         ([1, 2, 3, 1e39], OverflowError),
     ],
 )
-def test_what_is_no_row_is_refused(booster: NativeBooster, values: list[float], error: type[Exception]) -> None:
+def test_what_is_no_row_is_rejected(booster: NativeBooster, values: list[float], error: type[Exception]) -> None:
     with pytest.raises(error):
         tabulate(booster).predict_one(values)
 
@@ -144,7 +144,7 @@ def test_verification_covers_every_threshold_its_neighbours_and_missing_values(b
 
 
 def _moved_threshold(thresholds: list[np.ndarray], cells: np.ndarray) -> Any:
-    """By the least that float32 can tell."""
+    """By the smallest step of float32."""
     thresholds[2] = thresholds[2].copy()
     thresholds[2][1] = np.nextafter(thresholds[2][1], np.float32(np.inf))
 
@@ -216,7 +216,7 @@ def test_hundreds_of_features_are_counted_and_not_computed() -> None:
         tabulate(native(X, np.arange(300) % 2, rounds=60))
 
 
-def test_too_much_work_and_too_large_a_table_are_refused(
+def test_too_much_work_and_too_large_a_table_are_rejected(
     booster: NativeBooster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -268,7 +268,7 @@ def test_a_specialised_model_gives_the_same_bits_and_explains_the_same() -> None
     assert model.predict_proba(iris.X).tobytes() == before.tobytes()
     assert [model.predict_one(row) for row in iris.X.tolist()] == one_by_one
     assert np.array_equal(model.predict(iris.X), before.argmax(axis=1))
-    assert pickle.dumps(model) == pickled, "the table is made anew from the trees; no file holds it"
+    assert pickle.dumps(model) == pickled, "each load builds the table from the trees; no file holds it"
     assert pickle.loads(pickled).predictor == "xgboost"
     model.train(iris.X[:100], iris.y[:100])
     assert model.predictor == "xgboost", "a table of trees that are gone must not answer"

@@ -1,4 +1,4 @@
-"""The estimators: each is told what it may be told, and all keep the promises of one interface."""
+"""The estimators: their hyperparameters, and the behaviour that all share."""
 
 import inspect
 import pickle
@@ -48,7 +48,7 @@ def test_each_classifies_what_it_was_trained_on(trained: Any) -> None:
 
 
 def test_a_row_alone_gets_the_bits_that_it_gets_among_many(trained: Any) -> None:
-    """Else an answer of the API would depend on how a client batches, and on the lane that answers."""
+    """Otherwise an answer of the API would depend on how a client batches, and on the path that answers."""
     model, X, _ = trained
     chance = np.random.default_rng(0)
     rows = chance.permutation(np.vstack([X] * (10_000 // len(X))) + chance.normal(0, 3, X.shape[1]))
@@ -80,7 +80,7 @@ def test_importance_is_shares_and_finds_the_features_that_count(trained: Any) ->
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_what_is_not_trained_or_has_other_columns_is_refused(estimator: Any) -> None:
+def test_what_is_not_trained_or_has_other_columns_is_rejected(estimator: Any) -> None:
     model = make_model(estimator, QUICK.get(estimator, {}), 42)
     for ask in (
         model.predict_proba,
@@ -117,7 +117,7 @@ for estimator in {ESTIMATORS}:
     assert first == second
 
 
-# What each may be told
+# Hyperparameters
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -157,10 +157,10 @@ def test_defaults_are_those_of_the_constructor_and_within_their_bounds(estimator
 )
 def test_a_wrong_parameter_is_named_with_its_bounds(estimator: Any, given: dict[str, Any], sentence: str) -> None:
     for use in (check_parameters, lambda estimator, given: make_model(estimator, given, 1)):
-        with pytest.raises(ValueError) as refusal:
+        with pytest.raises(ValueError) as rejection:
             use(estimator, given)
-        assert sentence in str(refusal.value)
-        assert len(str(refusal.value)) < 300 and "\n" not in str(refusal.value)
+        assert sentence in str(rejection.value)
+        assert len(str(rejection.value)) < 300 and "\n" not in str(rejection.value)
 
 
 def test_a_parameter_comes_back_in_its_kind_and_no_other_is_added() -> None:

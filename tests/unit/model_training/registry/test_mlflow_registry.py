@@ -181,8 +181,8 @@ def test_with_a_public_key_only_what_is_signed_is_champion(
 @pytest.mark.parametrize(
     ("environ", "reason"),
     [
-        ({"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}, "MLFLOW_TRACKING_URI is no address such as http://"),
-        ({"MLFLOW_TRACKING_URI": "http://host:x"}, "MLFLOW_TRACKING_URI is no address such as http://"),
+        ({"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}, "MLFLOW_TRACKING_URI is not an address such as http://"),
+        ({"MLFLOW_TRACKING_URI": "http://host:x"}, "MLFLOW_TRACKING_URI is not an address such as http://"),
         ({"MLFLOW_MODEL_NAME": "it's"}, 'MLFLOW_MODEL_NAME="it\'s" cannot be used'),
         ({"MLFLOW_TRACKING_SERVER_CERT_PATH": "/nowhere"}, "MLFLOW_TRACKING_SERVER_CERT_PATH=/nowhere cannot be used"),
     ],
