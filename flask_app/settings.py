@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from http_service.settings import Port, Positive, ServiceSettings, SettingsError
-from model_artifact.signature import SigningError, read_public_keys
+from model_artifact.errors import RegistryError, SigningError
+from model_artifact.signature import read_public_keys
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -81,7 +82,6 @@ class ApiSettings(ServiceSettings, frozen=True):
             return None
         # Imported here: TLS and HTTP take some MB of each worker.
         from model_artifact.mlflow.registered_model import MlflowModel
-        from model_training.registry.registry import RegistryError
 
         environ = {
             **os.environ,

@@ -1,6 +1,6 @@
-"""The model card: what a trained model says of itself.
+"""The model card: the description of a trained model.
 
-Everything that serves a model (validation, OpenAPI document, form, metrics) is made from its card, so that no code
+Everything that serves a model (validation, OpenAPI document, form, metrics) is derived from its card, so that no code
 outside `model_training` knows a data set.
 """
 
@@ -14,14 +14,14 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$(?!\\n)")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Estimator = Literal["xgboost", "random-forest", "logistic-regression"]
-# What answers: XGBoost itself, a table that was proved to equal it, or a linear model's coefficients.
+# What computes the answers: XGBoost, a table that was verified to equal it, or the weights of a linear model.
 Predictor = Literal["decision table", "xgboost", "linear"]
-# One path segment that needs no quoting in a shell, a URL or a metric label.
+# One path segment, safe without quotes in a shell, a URL or a metric label.
 Version = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\\n)")]
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One input column; minimum, maximum and quantiles are those of the training rows, in `unit`."""
+    """An input column; minimum, maximum and quantiles are those of the training rows, in `unit`."""
 
     name: Name
     unit: str | None
@@ -40,9 +40,9 @@ class CrossValidation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Figures on the held-out set; confusion_matrix[i][j] counts rows of class i predicted as class j.
+    """Metrics on the held-out rows; confusion_matrix[i][j] counts rows of class i predicted as class j.
 
-    cross_validation is None where the training had no folds.
+    cross_validation is None if the training had no folds.
     """
 
     accuracy: float
@@ -53,9 +53,9 @@ class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DataSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table that the model was trained from; sha256 is over names, rows and labels.
+    """The table that the model was trained from; sha256 covers names, rows and labels.
 
-    warnings are what the checks of the table said, a sentence each.
+    warnings are those of the table's checks, one sentence each.
     """
 
     name: Name
@@ -69,7 +69,7 @@ class DataSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Picture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The features are the pixels of one picture, row by row from the top left; minimum is empty, maximum full ink."""
+    """The features are the pixels of a picture, row by row from the top left; maximum is full ink, minimum is none."""
 
     width: Annotated[int, msgspec.Meta(ge=1, le=256)]
     height: Annotated[int, msgspec.Meta(ge=1, le=256)]
@@ -78,11 +78,10 @@ class Picture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A figure of the new model beside the champion's on the same held-out rows, with a paired bootstrap.
+    """A metric of challenger and champion on the same held-out rows, with a paired bootstrap.
 
-    gain is above 0 where the new model is better: accuracy's difference, or log loss's with the sign turned; low and
-    high bound its 95% interval. worse_share is the share of resamples in which the new model is worse by more than
-    the tolerance.
+    gain is the difference in favour of the challenger; low and high bound its 95% interval. worse_share is the share of
+    resamples where the challenger is worse by more than the tolerance.
     """
 
     metric: Literal["accuracy", "log_loss"]
@@ -95,11 +94,11 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     worse_share: float
 
 
-class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether the model was let through to become champion, and why.
+class GateDecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether the model passed the gate and was promoted to champion, and why.
 
-    reasons are sentences: each rule that it broke, or why there was no comparison. forced: it became champion though
-    it broke a rule.
+    reasons are sentences: each rule that it broke, or why there was no comparison. forced: it was promoted although it
+    broke a rule.
     """
 
     passed: bool
@@ -111,7 +110,7 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GoldenRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A row and the probabilities that the freshly trained model gave for it."""
+    """A row and its probabilities as computed right after training."""
 
     features: list[float]
     probabilities: list[float]
@@ -128,7 +127,7 @@ class ArtifactFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A model's name, schema, provenance, quality and the digest of its pickle.
 
-    What has a default is missing in older cards, whose models XGBoost serves.
+    Fields with a default are missing in older cards, whose models XGBoost serves.
     """
 
     card_format: int
@@ -149,11 +148,11 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     predictor: Predictor = "xgboost"
     table_cells: Count = 0
     picture: Picture | None = None
-    gate: Gate | None = None
+    gate: GateDecision | None = None
 
 
 def encode_card(card: ModelCard) -> bytes:
-    """The card as indented JSON, UTF-8, ending in a newline."""
+    """Return the card as indented JSON, UTF-8, with a newline at the end."""
     return msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"
 
 
@@ -161,11 +160,11 @@ def decode_card(raw: bytes) -> ModelCard:
     """Read a card.
 
     Raises:
-        ValueError: it is not JSON, not of this format, or a field is missing, unknown or of another type;
-            the message names the field.
+        ValueError: it is not JSON or not of this format, or a field is missing, unknown or of another type, which the
+            message names.
     """
     try:
-        # The format is read on its own first: a card of another format has other fields.
+        # The format comes first: a card of another format has other fields.
         card_format = msgspec.json.decode(raw, type=_Format).card_format
         if card_format != CARD_FORMAT:
             raise ValueError(f"it has format {card_format}, and this program reads format {CARD_FORMAT}")

@@ -1,4 +1,4 @@
-"""Write files so that a reader, or a power cut, meets either the old content or the new one."""
+"""Write files so that a reader sees either the old content or the new one, even after a power cut."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Replace a file whole: a reader, or a power cut, meets either the old one or the new one."""
+    """Replace a file atomically, and flush it to the disk."""
     with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
         try:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            # A temporary file is its owner's alone, and the API may run as somebody else.
+            # Only its owner may read a temporary file, and the API may run as another user.
             os.fchmod(file.fileno(), 0o644)
             os.replace(file.name, path)
         except BaseException:
@@ -27,12 +27,12 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def flush(path: Path) -> None:
-    """Have a file's content, or a folder's names, on the disk before going on."""
+    """Flush a file's content, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network volumes flush no folders.
+        # Some network volumes cannot flush folders.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:

@@ -1,7 +1,7 @@
-"""Sign a model card with Ed25519, and check such a signature.
+"""Sign a model card with Ed25519, and verify such a signature.
 
-The signature is over the card's bytes as they lie in `model_card.json`, and lies beside it as base64 in
-`model_card.json.sig`. The card has the pickle's digest, so who signs the card signs the model.
+The signature covers the bytes of `model_card.json`; `model_card.json.sig` holds it as base64. The card contains the
+pickle's digest, so a signature of the card covers the model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# cryptography is loaded only where there is a key: it costs each worker 7 MB.
+from model_artifact.errors import SigningError
+
+# Imported only where there is a key: cryptography costs each worker 7 MB.
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -28,27 +30,23 @@ _RAW_KEY_BYTES = 32
 _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 
 
-class SigningError(Exception):
-    """A key or a signature cannot be used; the message is one sentence."""
-
-
 def sign_card(card: bytes, key: Ed25519PrivateKey) -> bytes:
-    """What belongs into SIGNATURE_FILE for a card of these bytes."""
+    """Return the content of SIGNATURE_FILE for a card of these bytes."""
     return base64.b64encode(key.sign(card)) + b"\n"
 
 
 def check_signature(card: bytes, signature: bytes, keys: Iterable[Ed25519PublicKey]) -> None:
-    """Prove that one of the keys' owners signed exactly these bytes; signature is what SIGNATURE_FILE holds.
+    """Verify that one of the keys signed exactly these bytes; signature is the content of SIGNATURE_FILE.
 
     Raises:
-        SigningError: it is no signature, or not one of this card by one of these keys.
+        SigningError: it is not a signature, or not one of this card by one of these keys.
     """
     from cryptography.exceptions import InvalidSignature
 
     raw = _decode(signature)
     if raw is None or len(raw) != _SIGNATURE_BYTES:
         raise SigningError(
-            f"{SIGNATURE_FILE} holds no Ed25519 signature (the base64 of {_SIGNATURE_BYTES} bytes): it is cut short or"
+            f"{SIGNATURE_FILE} holds no Ed25519 signature (the base64 of {_SIGNATURE_BYTES} bytes): it is truncated or"
             " damaged; copy it again or sign again."
         )
     for key in keys:
@@ -59,15 +57,15 @@ def check_signature(card: bytes, signature: bytes, keys: Iterable[Ed25519PublicK
         return
     raise SigningError(
         f"{SIGNATURE_FILE} is not a signature of this card by a trusted key: the card was changed after it was signed,"
-        " the signature is another card's, or somebody else signed; do not trust it before you know which."
+        " the signature is another card's, or another key signed; do not trust it before you know which."
     )
 
 
 def new_key(folder: Path) -> tuple[Path, Path]:
-    """Make a key pair in a folder, which is made if it is missing; returns the files of the private and the public key.
+    """Make a key pair in a folder, created if missing; return the paths of the private and the public key.
 
     Raises:
-        SigningError: one of the files is there already, or cannot be written.
+        SigningError: one of the files exists, or cannot be written.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -91,19 +89,19 @@ def new_key(folder: Path) -> tuple[Path, Path]:
                 file.flush()
                 os.fsync(descriptor)
     except OSError as error:
-        # Half a pair is of no use, and would be in the way of the next try.
+        # Half a pair is useless, and would block the next attempt.
         for path in made:
             path.unlink(missing_ok=True)
         if isinstance(error, FileExistsError):
             raise SigningError(
-                f"{error.filename} is there already, and a key is never written over; choose another folder."
+                f"{error.filename} exists, and a key is never overwritten; choose another folder."
             ) from None
         raise SigningError(f"{error.filename or folder} cannot be written: {error.strerror}.") from error
     return folder / PRIVATE_KEY_FILE, folder / PUBLIC_KEY_FILE
 
 
 def read_private_key(path: Path) -> Ed25519PrivateKey:
-    """The key to sign with, from a PEM file.
+    """Return the key to sign with, from a PEM file.
 
     Raises:
         SigningError: the file cannot be read, or holds no Ed25519 private key.
@@ -118,7 +116,7 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(raw, password=None)
     except TypeError:
-        raise SigningError(f"{path} is protected by a passphrase, which this program cannot ask for.") from None
+        raise SigningError(f"{path} is protected by a passphrase, which is not supported.") from None
     except (ValueError, UnsupportedAlgorithm):
         raise SigningError(f"{path} is no private key in PEM; {_HOW_TO_MAKE}") from None
     if not isinstance(key, Ed25519PrivateKey):
@@ -127,13 +125,13 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
 
 
 def read_public_keys(setting: str) -> tuple[Ed25519PublicKey, ...]:
-    """The keys that a setting names: none if it is empty, several while one replaces another.
+    """Return the keys that a setting names: none if it is empty, several while one replaces another.
 
-    The setting is PEM text of one or several keys, or a list, parted by commas, of PEM files' paths and keys in base64
-    (as `new-key` prints them).
+    The setting is PEM text of one or several keys, or a list, separated by commas, of PEM files' paths and keys in
+    base64 (as `new-key` prints them).
 
     Raises:
-        SigningError: a part of it is no Ed25519 public key; it never repeats what may be a secret.
+        SigningError: a part is not an Ed25519 public key; the message never repeats what may be a secret.
     """
     if _looks_like_pem(setting):
         return tuple(_pem_keys(setting, "its text"))
@@ -157,7 +155,7 @@ _HOW_TO_MAKE = "make a pair with: python -m model_training.signing new-key FOLDE
 
 
 def public_key_text(key: Ed25519PublicKey) -> str:
-    """The key as one line of base64, as `read_public_keys` takes it."""
+    """Return the key as one line of base64, which `read_public_keys` accepts."""
     return base64.b64encode(key.public_bytes_raw()).decode()
 
 
@@ -166,11 +164,11 @@ def _looks_like_pem(text: str) -> bool:
 
 
 def _pem_keys(text: str, where: str) -> list[Ed25519PublicKey]:
-    # Files for environments keep a line break as backslash and n.
+    # Environment files store a line break as backslash and n.
     text = text.replace("\\n", "\n")
     blocks = _PEM_BLOCK.findall(text)
     if len(blocks) != text.count("-----BEGIN"):
-        raise SigningError(f"{where} is PEM that is cut short.")
+        raise SigningError(f"{where} is truncated PEM.")
     keys = []
     for label, content in blocks:
         if "PRIVATE" in label:
@@ -182,7 +180,7 @@ def _pem_keys(text: str, where: str) -> list[Ed25519PublicKey]:
 
 
 def _key(raw: bytes | None, where: str) -> Ed25519PublicKey:
-    """A key from its 32 bytes, or from DER, which PEM has inside."""
+    """Return a key from its 32 bytes, or from DER, the content of PEM."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
@@ -212,7 +210,7 @@ def _private(where: str) -> str:
 
 
 def _decode(text: bytes) -> bytes | None:
-    """Base64 with line breaks and blanks anywhere, or None."""
+    """Decode base64 with whitespace anywhere; return None if it is not base64."""
     try:
         return base64.b64decode(b"".join(text.split()), validate=True)
     except binascii.Error:
@@ -222,20 +220,20 @@ def _decode(text: bytes) -> bytes | None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    # A key is no name that every system can look up.
+    # Not every system can look up the text of a key as a path.
     except (OSError, ValueError):
         return False
 
 
 def _read_key_file(path: Path) -> bytes:
-    # What is meant as a path has a dot or begins with a slash; anything else may be a piece of a secret.
+    # A path has a dot or begins with a slash; any other text may be a part of a secret.
     shown = f"{str(path)[:200]!r}" if "." in str(path) or path.is_absolute() else f"of {len(str(path))} characters"
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_KEY_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no path"
+        reason = error.strerror if isinstance(error, OSError) else "it is not a path"
         raise SigningError(f"the key file {shown} cannot be read: {reason}.") from error
     if not raw.strip() or len(raw) > MAX_KEY_BYTES:
-        raise SigningError(f"{path} is {'too large' if len(raw) > MAX_KEY_BYTES else 'empty'}, so it is no key.")
+        raise SigningError(f"{path} is {'too large' if len(raw) > MAX_KEY_BYTES else 'empty'}, so it is not a key.")
     return raw

@@ -2,10 +2,10 @@
 
 artifacts/
   current               the name of the version to serve
-  history               the names of those that were current before it, the last one at the end: where a roll-back goes
+  history               the versions that were current before, the latest at the end: the targets of a roll-back
   lock                  held while one of the two changes
-  gate.lock             held while a training holds its model against the champion
-  last_training.json    how the last training ended (training_record.py)
+  gate.lock             held while a training compares its model with the champion and promotes it
+  last_training.json    the outcome of the last training (training_record.py)
   versions/
     20261121-073107-3f2a9c1d/
       iris_model.pkl
@@ -30,11 +30,8 @@ import msgspec
 
 from model_artifact.card import ModelCard, Version
 from model_artifact.durable_file import flush, write_file
-from model_artifact.pickling import (
-    ArtifactError,
-    load_artifact,
-    read_card,
-)
+from model_artifact.errors import ArtifactError
+from model_artifact.pickling import load_artifact, read_card
 from model_artifact.signature import SIGNATURE_FILE, sign_card
 
 if TYPE_CHECKING:
@@ -47,10 +44,10 @@ _GATE_LOCK = "gate.lock"
 _VERSIONS = "versions"
 _INCOMING = ".incoming-"
 
-# Far above what one file of a version takes to arrive (mlflow_model.py).
+# Far above the time to download a file of a version (mlflow/registered_model.py).
 _ABANDONED_SECONDS = 6 * 3600
 
-# Roll-backs in a row that are possible.
+# Possible roll-backs in a row.
 _MAX_HISTORY = 100
 
 
@@ -61,10 +58,10 @@ class ArtifactStore:
         self.root = Path(root)
 
     def folder(self, version: str) -> Path:
-        """Where a version's files lie.
+        """Return the folder of a version.
 
         Raises:
-            ArtifactError: the name cannot be a version's (it would lead out of the store, for one).
+            ArtifactError: the name cannot be a version's, for example because it leads out of the store.
         """
         try:
             msgspec.convert(version, Version)
@@ -73,7 +70,7 @@ class ArtifactStore:
         return self.root / _VERSIONS / version
 
     def existing(self, version: str) -> Path:
-        """As `folder`, for a version that has to be there.
+        """Return the folder of a version that must exist.
 
         Raises:
             ArtifactError: there is no such version.
@@ -84,17 +81,17 @@ class ArtifactStore:
         return folder
 
     def versions(self) -> list[str]:
-        """Names of all versions, oldest first (a name starts with its time of training)."""
+        """Return the names of all versions, oldest first (a name starts with the time of its training)."""
         folder = self.root / _VERSIONS
         if not folder.is_dir():
             return []
         return sorted(entry.name for entry in folder.iterdir() if self._has(entry.name))
 
     def current(self) -> str:
-        """The version to serve.
+        """Return the version to serve.
 
         Raises:
-            ArtifactError: nothing was ever activated, or the pointer cannot be read.
+            ArtifactError: no version was ever activated, or the pointer cannot be read.
         """
         try:
             raw = (self.root / POINTER).read_bytes()
@@ -107,7 +104,7 @@ class ArtifactStore:
         return version
 
     def activate(self, version: str) -> None:
-        """Make a version current, whatever it holds; `load_artifact` proves it.
+        """Make a version current without a check; the caller verifies it with `load_artifact`.
 
         Raises:
             ArtifactError: there is no such version.
@@ -115,17 +112,17 @@ class ArtifactStore:
         self.existing(version)
         with self._locked():
             before = self.current_or_none()
-            # First the history: whoever dies between the two leaves the current version as its end, which
-            # `previous` passes over.
+            # A process that dies after the first write leaves the current version at the end of the history, and
+            # `previous` skips it.
             if before is not None and before != version:
                 self._write(_HISTORY, [*self._history(), before][-_MAX_HISTORY:])
             self._write(POINTER, [version])
 
     def previous(self) -> str:
-        """The version that was current before, which a roll-back goes to; one that was removed since is passed over.
+        """Return the target of a roll-back: the latest version that was current before and still exists.
 
         Raises:
-            ArtifactError: there is none.
+            ArtifactError: there is no such version.
         """
         history = self._history_before()
         if not history:
@@ -135,22 +132,24 @@ class ArtifactStore:
         return history[-1]
 
     def roll_back(self, version: str) -> None:
-        """Make the version current that `previous` gave; done again, this goes a further step back.
+        """Make the version current that `previous` returned; each further roll-back goes one step further back.
 
         Raises:
-            ArtifactError: somebody else switched in the meantime.
+            ArtifactError: another process switched in the meantime.
         """
         with self._locked():
             history = self._history_before()
             if history[-1:] != [version]:
-                raise ArtifactError("the store was switched by somebody else at the same time; look and try again.")
+                raise ArtifactError(
+                    "another process switched the store at the same time; check the current version and try again."
+                )
             self._write(POINTER, [version])
             self._write(_HISTORY, history[:-1])
 
     def take_over(self, version: str, other: ArtifactStore) -> bool:
-        """Copy another store's version and make it current, unless this store has a pointer; says whether it did.
+        """Copy another store's version and make it current, unless this store has a pointer; return whether it did.
 
-        Any number of processes may do this at once, also while others train into this store.
+        Safe in several processes at once, also while others train into this store.
 
         Raises:
             ArtifactError: the other store has no such version.
@@ -163,17 +162,17 @@ class ArtifactStore:
                 with self.new_version(version) as folder:
                     shutil.copytree(source, folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
             except ArtifactError:
-                # Another process brought it meanwhile.
+                # Another process copied it meanwhile.
                 self.existing(version)
         with self._locked():
-            # Even a pointer that cannot be read is somebody's choice.
+            # Never replace a pointer, even one that cannot be read.
             if (self.root / POINTER).exists():
                 return False
             self._write(POINTER, [version])
         return True
 
     def cards(self, public_keys: Sequence[Ed25519PublicKey] = ()) -> list[ModelCard]:
-        """The cards that can be read, and are signed where there are public keys, newest version first."""
+        """Return the cards that can be read, and are signed where there are public keys, newest version first."""
         cards = []
         for version in reversed(self.versions()):
             with suppress(ArtifactError):
@@ -181,17 +180,17 @@ class ArtifactStore:
         return cards
 
     def sign(self, version: str, key: Ed25519PrivateKey) -> None:
-        """Sign a version that passes every other check; a signature that is there is replaced.
+        """Sign a version that passes every other check; replace an existing signature.
 
         Raises:
-            ArtifactError: there is no such version, or it is refused.
+            ArtifactError: there is no such version, or it is rejected.
         """
         folder = self.existing(version)
-        proven = load_artifact(folder, version)
-        write_file(folder / SIGNATURE_FILE, sign_card(proven.card_bytes, key))
+        verified = load_artifact(folder, version)
+        write_file(folder / SIGNATURE_FILE, sign_card(verified.card_bytes, key))
 
     def current_or_none(self) -> str | None:
-        """As `current`; None instead of an error."""
+        """Return the version to serve; None instead of an error."""
         try:
             return self.current()
         except ArtifactError:
@@ -204,7 +203,7 @@ class ArtifactStore:
             return []
 
     def _history_before(self) -> list[str]:
-        """The history down to where a roll-back would go."""
+        """Return the history up to the target of a roll-back."""
         history, current = self._history(), self.current_or_none()
         while history and (history[-1] == current or not self._has(history[-1])):
             history.pop()
@@ -216,10 +215,10 @@ class ArtifactStore:
         return False
 
     @contextmanager
-    def judging(self) -> Iterator[None]:
-        """Held from the look at the champion until a new model replaces it or not, one training at a time.
+    def gate_lock(self) -> Iterator[None]:
+        """Hold the gate lock, from reading the champion to the promotion of a new model.
 
-        Else the later of two would replace the earlier one's champion without having met it.
+        Without it, the later of two trainings replaces the champion of the earlier one without a comparison.
 
         Raises:
             OSError: the store cannot be written.
@@ -229,7 +228,7 @@ class ArtifactStore:
 
     @contextmanager
     def _locked(self, name: str = _LOCK) -> Iterator[None]:
-        """Only one process at a time reads and changes pointer and history; the lock ends with its process."""
+        """Hold a lock between processes; the system releases it when its process ends."""
         descriptor = os.open(self.root / name, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -242,7 +241,7 @@ class ArtifactStore:
 
     @contextmanager
     def new_version(self, version: str) -> Iterator[Path]:
-        """A folder to fill; it becomes the version when the block ends without an error, else nothing is left.
+        """Give a folder to fill, which becomes the version when the block ends without an error, or is removed.
 
         Raises:
             ArtifactError: the version exists.
@@ -257,19 +256,19 @@ class ArtifactStore:
             for path in (*filling.iterdir(), filling):
                 flush(path)
             try:
-                # Of two writers of one name the second fails here: a folder that holds files is not replaced.
+                # The second of two writers fails here: `rename` does not replace a folder that holds files.
                 os.rename(filling, target)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                     raise
                 raise ArtifactError(f"version {version} exists already in {self.root}.") from error
-            # A pointer must not outlive a power cut that its version does not.
+            # After a power cut, no pointer may name a version that was not flushed.
             for folder in (target.parent, self.root):
                 flush(folder)
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what a writer left that was killed; one that still writes changed its folder lately."""
+    """Remove the folders of killed writers, which did not change lately."""
     for path in folder.glob(f"{_INCOMING}*/version"):
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:

@@ -1,4 +1,4 @@
-"""How the last training ended, kept in the store for whoever watches over the model's freshness."""
+"""The outcome of the last training, kept in the store for metrics and alerts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_BYTES = 65_536
 
 
 class TrainingRecord(msgspec.Struct, frozen=True):
-    """The end of a training: finished_at in ISO 8601, UTC; version is None where none was written."""
+    """The outcome of a training; finished_at in ISO 8601, UTC; version is None if none was written."""
 
     finished_at: str
     outcome: Outcome
@@ -26,7 +26,7 @@ class TrainingRecord(msgspec.Struct, frozen=True):
 
 
 def write_record(store: Path, record: TrainingRecord) -> None:
-    """Replace the record in the folder of a store.
+    """Replace the record in a store's folder.
 
     Raises:
         OSError: it cannot be written.
@@ -36,7 +36,7 @@ def write_record(store: Path, record: TrainingRecord) -> None:
 
 
 def read_record(store: Path) -> TrainingRecord | None:
-    """The record in the folder of a store; None where there is none, or none that can be read."""
+    """Return the record in a store's folder; None if it is missing or cannot be read."""
     try:
         with (store / RECORD_FILE).open("rb") as file:
             return msgspec.json.decode(file.read(_MAX_BYTES), type=TrainingRecord)

@@ -1,7 +1,7 @@
-"""Quality of a classifier on rows that it has not seen."""
+"""Metrics of a classifier on held-out rows."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,17 +9,22 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
 from sklearn.model_selection import StratifiedKFold
 
 from model_artifact.card import CrossValidation
-from model_artifact.predictors.classifier import Classifier
+
+
+class _Trainable(Protocol):
+    def train(self, X: NDArray[Any], y: NDArray[Any], /) -> Any: ...
+
+    def predict(self, X: NDArray[Any], /) -> NDArray[np.int64]: ...
 
 
 def classification_metrics(labels: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, Any]:
-    """Accuracy, macro F1, log loss (natural logarithm) and confusion matrix.
+    """Return accuracy, macro F1, log loss (natural logarithm) and confusion matrix.
 
     labels has shape (n,), probabilities (n, classes); confusion_matrix[i][j] counts rows of class i predicted as j.
     """
     classes = np.arange(probabilities.shape[1])
     predicted = probabilities.argmax(axis=1)
-    # In double precision: sums of float32 probabilities are off 1 by more than log_loss tolerates.
+    # Sums of float32 probabilities differ from 1 by more than log_loss tolerates.
     normalised = probabilities.astype(np.float64)
     normalised /= normalised.sum(axis=1, keepdims=True)
     return {
@@ -31,18 +36,18 @@ def classification_metrics(labels: NDArray[Any], probabilities: NDArray[Any]) ->
 
 
 def row_log_losses(labels: NDArray[Any], probabilities: NDArray[Any]) -> NDArray[np.float64]:
-    """Each row's log loss, shape (n,); their mean is that of `classification_metrics`, which takes the same shapes."""
+    """Return the log loss of each row, shape (n,); arguments as for `classification_metrics`, which has the mean."""
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     chosen /= probabilities.sum(axis=1, dtype=np.float64)
-    # As scikit-learn does it: a row whose class was thought impossible costs much, but not all there is.
+    # Clipped as scikit-learn does: a row whose class got probability 0 has a finite loss.
     losses: NDArray[np.float64] = -np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0))
     return losses
 
 
 def cross_validate(
-    make_model: Callable[[], Classifier], X: NDArray[Any], y: NDArray[Any], folds: int, seed: int
+    make_model: Callable[[], _Trainable], X: NDArray[Any], y: NDArray[Any], folds: int, seed: int
 ) -> CrossValidation:
-    """Accuracy over stratified, shuffled folds, a fresh model for each.
+    """Return the accuracy over stratified, shuffled folds, with a new model for each.
 
     Raises:
         ValueError: a class has fewer rows than there are folds.

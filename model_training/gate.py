@@ -1,4 +1,4 @@
-"""Whether a new model may become champion, judged on held-out rows."""
+"""Decide on held-out rows whether a new model may become champion."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model_artifact.card import Comparison, Gate
+from model_artifact.card import Comparison, GateDecision
 from model_training.configuration import GateRules
 from model_training.evaluation import row_log_losses
 
 
-def judge(
+def decide(
     rules: GateRules,
     labels: NDArray[Any],
     challenger_probabilities: NDArray[Any],
@@ -23,23 +23,23 @@ def judge(
     note: str | None = None,
     seed: int,
     forced: bool = False,
-) -> Gate:
-    """Hold the new model against a guess, the rules' thresholds and the champion.
+) -> GateDecision:
+    """Compare the new model, the challenger, with a baseline, the rules' thresholds and the champion.
 
-    labels, shape (n,), are those of the held-out rows, and probabilities of shape (n, classes) what a model gives for
-    them; shares are the classes' in the training rows; champion is its version and its probabilities for the same
-    rows. note is a sentence for the reasons: why a champion is not compared, or what is to be known of it.
+    labels, shape (n,), and the models' probabilities, shape (n, classes), are those of the held-out rows; shares are
+    those of the classes in the training rows; champion is a version and its probabilities. note is a sentence for the
+    reasons: why no champion is compared, or a caveat.
 
     Raises:
-        ValueError: there are no held-out rows, or the shapes do not belong together.
+        ValueError: there are no held-out rows, or the shapes do not match.
     """
     labels = np.asarray(labels)
     champion_version, champion_probabilities = champion or (None, challenger_probabilities)
     shape = (len(labels), len(shares))
     if not len(labels) or not challenger_probabilities.shape == champion_probabilities.shape == shape:
-        raise ValueError(f"the gate needs probabilities of shape {shape}, and a held-out row at least")
+        raise ValueError(f"the gate needs probabilities of shape {shape}, and at least one held-out row")
     figures = _Figures(labels, challenger_probabilities)
-    broken = [*_worse_than_a_guess(figures, labels, np.asarray(shares)), *_beyond_thresholds(figures, rules)]
+    broken = [*_below_baseline(figures, labels, np.asarray(shares)), *_beyond_thresholds(figures, rules)]
     comparisons = []
     notes = [note] if note else []
     if champion_version is None:
@@ -47,11 +47,11 @@ def judge(
     else:
         comparisons = _compare(_Figures(labels, champion_probabilities), figures, rules, seed)
         broken += [
-            _lost(comparison, champion_version, rules, len(labels))
+            _reason_worse(comparison, champion_version, rules, len(labels))
             for comparison in comparisons
             if comparison.worse_share > rules.max_worse_share
         ]
-    return Gate(
+    return GateDecision(
         passed=not broken,
         forced=bool(broken) and forced,
         reasons=broken + notes,
@@ -62,7 +62,7 @@ def judge(
 
 
 class _Figures:
-    """Of each row whether a model is right, and its log loss; and the means."""
+    """Whether a model is right in each row, its log loss in each row, and both means."""
 
     def __init__(self, labels: NDArray[Any], probabilities: NDArray[Any]) -> None:
         self.right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
@@ -71,18 +71,18 @@ class _Figures:
         self.log_loss = float(self.losses.mean())
 
 
-def _worse_than_a_guess(figures: _Figures, labels: NDArray[Any], shares: NDArray[np.float64]) -> list[str]:
-    guess = _Figures(labels, np.tile(shares, (len(labels), 1)))
+def _below_baseline(figures: _Figures, labels: NDArray[Any], shares: NDArray[np.float64]) -> list[str]:
+    baseline = _Figures(labels, np.tile(shares, (len(labels), 1)))
     broken = []
-    if not figures.accuracy > guess.accuracy:
+    if not figures.accuracy > baseline.accuracy:
         broken.append(
-            f"Its accuracy {figures.accuracy:.4f} is no better than a guess: to name the commonest class of the"
-            f" training rows every time has {guess.accuracy:.4f}."
+            f"Its accuracy {figures.accuracy:.4f} is no better than the majority-class baseline: always predicting the"
+            f" most frequent class of the training rows gives {baseline.accuracy:.4f}."
         )
-    if not figures.log_loss < guess.log_loss:
+    if not figures.log_loss < baseline.log_loss:
         broken.append(
-            f"Its log loss {figures.log_loss:.4f} is no better than a guess: the classes' shares in the training rows"
-            f" as probabilities have {guess.log_loss:.4f}."
+            f"Its log loss {figures.log_loss:.4f} is no better than the baseline: the classes' shares in the training"
+            f" rows as probabilities give {baseline.log_loss:.4f}."
         )
     return broken
 
@@ -97,7 +97,7 @@ def _beyond_thresholds(figures: _Figures, rules: GateRules) -> list[str]:
 
 
 def _compare(champion: _Figures, challenger: _Figures, rules: GateRules, seed: int) -> list[Comparison]:
-    # Of each row, so that in every resample both models answer the same rows.
+    # Differences by row: the bootstrap is paired.
     gains = np.stack([challenger.right - champion.right, champion.losses - challenger.losses])
     resampled = _resampled_means(gains, rules.resamples, seed)
     names: tuple[Literal["accuracy", "log_loss"], ...] = ("accuracy", "log_loss")
@@ -121,21 +121,21 @@ def _compare(champion: _Figures, challenger: _Figures, rules: GateRules, seed: i
 
 
 def _resampled_means(values: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
-    """Means of shape (k, resamples) over as many rows as there are, drawn with repetition, of values (k, rows)."""
-    chance = np.random.default_rng(seed)
+    """Return means of shape (k, resamples) of values (k, rows), over as many rows drawn with replacement."""
+    generator = np.random.default_rng(seed)
     rows = values.shape[1]
     means = np.empty((len(values), resamples))
     for index in range(resamples):
-        # How often each row was drawn: a seventh of the time that fetching the drawn ones takes.
-        counts = np.bincount(chance.integers(0, rows, rows, dtype=np.int32), minlength=rows)
+        # Counting the draws of each row takes a seventh of the time of copying the drawn rows.
+        counts = np.bincount(generator.integers(0, rows, rows, dtype=np.int32), minlength=rows)
         means[:, index] = (values * counts).sum(axis=1) / rows
     return means
 
 
-def _lost(comparison: Comparison, champion: str, rules: GateRules, rows: int) -> str:
+def _reason_worse(comparison: Comparison, champion: str, rules: GateRules, rows: int) -> str:
     name = comparison.metric.replace("_", " ")
     return (
         f"Its {name} {comparison.challenger:.4f} is worse than the {comparison.champion:.4f} of champion {champion} on"
-        f" the same {rows} held-out rows: in {comparison.worse_share:.0%} of {rules.resamples} resamples by more than"
-        f" {comparison.tolerance:g}, where {rules.max_worse_share:.0%} are allowed."
+        f" the same {rows} held-out rows: it is worse by more than {comparison.tolerance:g} in"
+        f" {comparison.worse_share:.0%} of {rules.resamples} resamples, and {rules.max_worse_share:.0%} are allowed."
     )

@@ -1,4 +1,4 @@
-"""Fill in the card of a freshly trained model."""
+"""Make the card of a newly trained model."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_artifact.card import CARD_FORMAT, DataSummary, Feature, Gate, GoldenRow, Metrics, ModelCard
+from model_artifact.card import CARD_FORMAT, DataSummary, Feature, GateDecision, GoldenRow, Metrics, ModelCard
 from model_artifact.pickling import describe_pickle
 from model_artifact.predictors.classifier import Classifier
 from model_training.data.datasets import Dataset
+from model_training.trainable import TrainableClassifier
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _PACKAGES = ("xgboost", "numpy", "scikit-learn")
-# Of a large table the first so many complete rows are asked for golden ones: they are as good as any.
-_GOLDEN_CANDIDATES = 10_000
+# Enough rows of a large table to choose golden rows from.
+_MAX_GOLDEN_CANDIDATES = 10_000
 
 
 def make_card(
-    model: Classifier,
+    model: TrainableClassifier,
     dataset: Dataset,
     train: NDArray[np.intp],
     metrics: Metrics,
@@ -32,9 +33,9 @@ def make_card(
     test_size: float,
     seed: int,
     warnings: tuple[str, ...] = (),
-    gate: Gate | None = None,
+    gate: GateDecision | None = None,
 ) -> ModelCard:
-    """The card, with a new version's name and nothing yet about the pickle; train: indices of the training rows."""
+    """Return a card with a new version's name and an empty entry for the pickle; train: indices of training rows."""
     trained_at = datetime.now(UTC)
     return ModelCard(
         card_format=CARD_FORMAT,
@@ -43,7 +44,6 @@ def make_card(
         trained_at=trained_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         features=describe_features(dataset, train),
         classes=list(dataset.classes),
-        hyperparameters=dict(model.hyperparameters),
         metrics=metrics,
         feature_importance={
             column.name: float(share) for column, share in zip(dataset.columns, model.importance(), strict=True)
@@ -62,16 +62,14 @@ def make_card(
         git_commit=git_commit(),
         packages={"python": platform.python_version(), **{name: _package_version(name) for name in _PACKAGES}},
         artifact=describe_pickle(b""),
-        estimator=model.estimator,
-        predictor=model.predictor,
-        table_cells=model.table_cells,
         picture=dataset.picture,
         gate=gate,
+        **model.card_fields(),
     )
 
 
 def describe_features(dataset: Dataset, rows: NDArray[np.intp]) -> list[Feature]:
-    """Name, unit, range and quantiles of each column over the given rows; missing values are passed over."""
+    """Return name, unit, range and quantiles of each column over the given rows, without missing values."""
     features = []
     for index, column in enumerate(dataset.columns):
         values = dataset.X[rows, index]
@@ -92,13 +90,13 @@ def describe_features(dataset: Dataset, rows: NDArray[np.intp]) -> list[Feature]
 
 
 def golden_rows(model: Classifier, dataset: Dataset) -> list[GoldenRow]:
-    """For each class the row that the model is surest of: examples for people, and a proof for the loader.
+    """Return the row with the highest probability for each class: examples for people, and a check for the loader.
 
-    Missing values are filled with their column's median where no row is complete: a card holds no NaN.
+    If no row is complete, the column's median replaces each missing value, because a card holds no NaN.
     """
-    rows = dataset.X[np.flatnonzero(~np.isnan(dataset.X).any(axis=1))[:_GOLDEN_CANDIDATES]]
+    rows = dataset.X[np.flatnonzero(~np.isnan(dataset.X).any(axis=1))[:_MAX_GOLDEN_CANDIDATES]]
     if not len(rows):
-        rows = dataset.X[:_GOLDEN_CANDIDATES]
+        rows = dataset.X[:_MAX_GOLDEN_CANDIDATES]
         rows = np.where(np.isnan(rows), np.nanmedian(dataset.X, axis=0), rows)
     probabilities = model.predict_proba(rows)
     chosen = probabilities.argmax(axis=0)
@@ -109,7 +107,7 @@ def golden_rows(model: Classifier, dataset: Dataset) -> list[GoldenRow]:
 
 
 def git_commit() -> str:
-    """The commit that trains: from GIT_COMMIT (an image is built without a repository), else from git, else unknown."""
+    """Return the commit of this code: GIT_COMMIT (an image has no repository), else from git, else "unknown"."""
     named = os.environ.get("GIT_COMMIT")
     if named:
         return named
@@ -131,5 +129,5 @@ def _package_version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        # The CPU build of XGBoost is another distribution of the same package.
+        # The CPU build of XGBoost is another distribution of the package.
         return metadata.version(f"{name}-cpu")

@@ -1,4 +1,4 @@
-"""How a training tells what it does: a progress bar and text for a person, or JSON lines for a program."""
+"""Report a training: a progress bar and text for people, or JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, Literal, Protocol, TextIO
 import msgspec
 
 Stage = Literal["read", "check", "search", "train", "evaluate", "gate", "register"]
-_BAR = 20
-_LEAST_STEP = 0.01
+_BAR_CHARACTERS = 20
+_MIN_STEP = 0.01
 
 
 class Reporter(Protocol):
-    """Told of each step; share is that of the whole training, 0 to 1."""
+    """The receiver of a training's progress; share is that of the whole training, 0 to 1."""
 
     def progress(self, stage: Stage, share: float, text: str) -> None: ...
 
@@ -22,31 +22,31 @@ class Reporter(Protocol):
     def error(self, text: str) -> None: ...
 
     def end(self, event: dict[str, Any], text: str) -> None:
-        """The outcome, as an event and in words."""
+        """Report the outcome, as an event and as text."""
 
 
 class TextReporter:
-    """Words on stdout, warnings and errors on stderr, and a progress bar where stderr is a terminal."""
+    """Write text to stdout, warnings and errors to stderr, and a progress bar if stderr is a terminal."""
 
     def __init__(self) -> None:
         self._bar = sys.stderr.isatty()
 
     def progress(self, stage: Stage, share: float, text: str) -> None:  # noqa: ARG002
         if self._bar:
-            filled = "#" * round(_BAR * share)
-            print(f"\r\x1b[K[{filled:<{_BAR}}] {share:4.0%} {text}", end="", file=sys.stderr, flush=True)
+            filled = "#" * round(_BAR_CHARACTERS * share)
+            print(f"\r\x1b[K[{filled:<{_BAR_CHARACTERS}}] {share:4.0%} {text}", end="", file=sys.stderr, flush=True)
 
     def warning(self, text: str) -> None:
-        self._say(f"train: warning: {text}")
+        self._print(f"train: warning: {text}")
 
     def error(self, text: str) -> None:
-        self._say(f"train: {text}")
+        self._print(f"train: {text}")
 
     def end(self, event: dict[str, Any], text: str) -> None:  # noqa: ARG002
         self._clear()
         print(text)
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._clear()
         print(text, file=sys.stderr)
 
@@ -56,15 +56,15 @@ class TextReporter:
 
 
 class EventReporter:
-    """A JSON object a line, each written at once."""
+    """Write one JSON object per line, without buffering."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._last: tuple[str, float] = ("", 0.0)
 
     def progress(self, stage: Stage, share: float, text: str) -> None:
-        # A round of boosting can take a millisecond.
-        if stage == self._last[0] and share < self._last[1] + _LEAST_STEP:
+        # A round of boosting can take a millisecond, too short for an event each.
+        if stage == self._last[0] and share < self._last[1] + _MIN_STEP:
             return
         self._last = (stage, share)
         self._write({"event": "progress", "stage": stage, "share": round(share, 4), "text": text})

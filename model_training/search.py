@@ -1,4 +1,4 @@
-"""The search for hyperparameters: Optuna proposes, stratified folds judge by log loss."""
+"""The search for hyperparameters: Optuna proposes them, and stratified folds give the log loss."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from model_training.evaluation import row_log_losses
 
 
 class Span(NamedTuple):
-    """Where a parameter is searched, and whether by its logarithm."""
+    """The range of a parameter in the search, and whether the scale is logarithmic."""
 
     low: int | float
     high: int | float
-    by_logarithm: bool = False
+    log: bool = False
 
 
-# Narrower than what may be set. What is missing has a default that is good for every table, or only costs time.
+# Narrower than the bounds of PARAMETERS. Missing parameters have a good default, or only cost time.
 SPANS: dict[Estimator, dict[str, Span]] = {
     "xgboost": {
-        "n_estimators": Span(50, 400, by_logarithm=True),
+        "n_estimators": Span(50, 400, log=True),
         "max_depth": Span(2, 8),
-        "learning_rate": Span(0.02, 0.5, by_logarithm=True),
+        "learning_rate": Span(0.02, 0.5, log=True),
         "subsample": Span(0.5, 1.0),
         "colsample_bytree": Span(0.3, 1.0),
     },
@@ -35,9 +35,9 @@ SPANS: dict[Estimator, dict[str, Span]] = {
         "max_depth": Span(4, 16),
         "subsample": Span(0.5, 1.0),
         "colsample_bynode": Span(0.1, 1.0),
-        "learning_rate": Span(1.0, 5.0, by_logarithm=True),
+        "learning_rate": Span(1.0, 5.0, log=True),
     },
-    "logistic-regression": {"C": Span(0.001, 1000.0, by_logarithm=True)},
+    "logistic-regression": {"C": Span(0.001, 1000.0, log=True)},
 }
 
 
@@ -52,16 +52,15 @@ def search_parameters(
     seed: int,
     progress: Callable[[float, str], None] | None = None,
 ) -> dict[str, int | float]:
-    """The parameters with the least log loss over stratified, shuffled folds of rows X and labels y.
+    """Return the parameters with the lowest log loss over stratified, shuffled folds of rows X and labels y.
 
-    fixed are those that are given, and stay; all others are tried, the defaults first, so that what is found is at
-    least as good as they are. progress is told the share that is done and a sentence after each trial. The same
-    arguments give the same parameters.
+    fixed parameters keep their values. The first trial has the defaults of the others, so the result is at least as
+    good. progress takes the share that is done and a sentence after each trial. Equal arguments give equal parameters.
 
     Raises:
-        ValueError: a fixed parameter is wrong, none is left to search, or the rows are too few for the folds.
+        ValueError: a fixed parameter is invalid, none is left to search, or there are too few rows for the folds.
     """
-    # Half a second to import.
+    # Takes half a second to import.
     import optuna
 
     fixed = check_parameters(estimator, fixed)
@@ -99,19 +98,21 @@ def search_parameters(
 def _check(estimator: Estimator, y: NDArray[Any], spans: Mapping[str, Span], trials: int, folds: int) -> None:
     if not spans:
         given = ", ".join(SPANS[estimator])
-        raise ValueError(f"there is nothing to search: {given} of {estimator} are given; leave one out, or the search")
+        raise ValueError(
+            f"there is nothing to search: {given} of {estimator} are given; omit one of them, or the search"
+        )
     if trials < 1:
-        raise ValueError(f"a search needs 1 trial at least, not {trials}")
+        raise ValueError(f"a search needs at least 1 trial, not {trials}")
     if folds < 2:
-        raise ValueError(f"a search needs 2 folds at least to judge by, not {folds}")
+        raise ValueError(f"a search needs at least 2 folds, not {folds}")
     fewest = int(np.bincount(y).min())
     if fewest < folds:
-        raise ValueError(f"a class has {fewest} rows to train, too few for {folds} folds: set fewer folds or add rows")
+        raise ValueError(f"a class has {fewest} training rows, too few for {folds} folds: set fewer folds or add rows")
 
 
 def _suggest(trial: Any, estimator: Estimator, name: str, span: Span) -> int | float:
     if PARAMETERS[estimator][name].kind == "integer":
-        return int(trial.suggest_int(name, span.low, span.high, log=span.by_logarithm))
-    value = trial.suggest_float(name, span.low, span.high, log=span.by_logarithm)
-    # As a person would type it into a configuration.
+        return int(trial.suggest_int(name, span.low, span.high, log=span.log))
+    value = trial.suggest_float(name, span.low, span.high, log=span.log)
+    # Short enough to type into a configuration.
     return float(f"{value:.4g}")

@@ -1,20 +1,18 @@
-"""From a table to a version in the registry: read, check, split, search, train, judge, write, promote."""
+"""From a table to a version in the registry: read, check, split, search, train, evaluate, write, promote."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_artifact.card import Gate, Metrics, ModelCard
+from model_artifact.card import GateDecision, Metrics, ModelCard
+from model_artifact.errors import VersionRejected
 from model_artifact.pickling import load_artifact, save_artifact
-from model_artifact.predictors.classifier import Classifier
-from model_artifact.predictors.decision_table import TableError
 from model_artifact.store import ArtifactStore
 from model_training.configuration import Configuration
 from model_training.data.checks import check, folds_for, search_folds
@@ -24,10 +22,11 @@ from model_training.data.table_file import columns_named
 from model_training.data.table_source import read_dataset
 from model_training.estimators.parameters import make_model
 from model_training.evaluation import classification_metrics, cross_validate
-from model_training.gate import judge
+from model_training.gate import decide
 from model_training.model_card import make_card
-from model_training.registry.registry import Registry, VersionRefused
+from model_training.registry.registry import Registry
 from model_training.reporter import Reporter
+from model_training.trainable import TrainableClassifier
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Keys:
-    """The key to sign with, and those whose owners' versions are trusted."""
+    """The private key that signs, and the public keys whose versions are trusted."""
 
     sign: Ed25519PrivateKey | None = None
     public: Sequence[Ed25519PublicKey] = ()
@@ -49,18 +48,18 @@ def run_training(
     reporter: Reporter,
     force: bool = False,
 ) -> ModelCard:
-    """Train a version and register it; it becomes champion if the gate lets it through, or with `force`.
+    """Train a version and register it; promote it if it passes the gate, or with `force`.
 
-    Returns its card, whose gate says which of the two.
+    Return its card, whose gate records the decision.
 
     Raises:
         DataError: the table cannot be read, or a check of it found an error.
         ConfigurationError: the file of units cannot be read.
-        ArtifactError: what was written does not pass the loader.
+        ArtifactError: the loader rejects the new version.
         RegistryError: the registry cannot be reached or written.
         OSError: the store cannot be written.
     """
-    # Said now, not after an hour of training.
+    # Fail now, not after an hour of training.
     registry.champion_version()
     (store.root / "versions").mkdir(parents=True, exist_ok=True)
     reporter.progress("read", 0.0, f"reading {configuration.data}")
@@ -77,10 +76,10 @@ def run_training(
     folds = folds_for(configuration, len(dataset.y))
     begin, done = (0.5 if configuration.search else 0.1), itertools.count(1)
 
-    def fresh_model() -> Classifier:
+    def fresh_model() -> TrainableClassifier:
         return make_model(configuration.estimator, parameters, configuration.seed)
 
-    def fold_model() -> Classifier:
+    def fold_model() -> TrainableClassifier:
         fold = next(done)
         reporter.progress("evaluate", 0.7 + 0.2 * (fold - 1) / folds, f"cross-validation, fold {fold} of {folds}")
         return fresh_model()
@@ -90,11 +89,11 @@ def run_training(
 
     reporter.progress("train", begin, f"training {configuration.estimator} on {len(train):,} rows")
     model = train_model(fresh_model, dataset, train, trained)
-    reporter.progress("evaluate", 0.7, f"judging it on {len(test):,} rows that it has not seen")
+    reporter.progress("evaluate", 0.7, f"evaluating it on {len(test):,} held-out rows")
     probabilities = model.predict_proba(_rows(dataset, test))
     metrics = _metrics(fold_model, dataset, test, probabilities, folds, configuration.seed)
-    reporter.progress("gate", 0.9, "judging whether it may become champion")
-    with store.judging():
+    reporter.progress("gate", 0.9, "comparing it with the champion")
+    with store.gate_lock():
         gate = _gate(configuration, dataset, train, test, probabilities, registry, force)
         reporter.progress("register", 0.95, "writing the version")
         card = make_card(
@@ -116,18 +115,18 @@ def run_training(
 
 def train_version(
     dataset: Dataset,
-    make_model: Callable[[], Classifier],
+    make_model: Callable[[], TrainableClassifier],
     store: ArtifactStore,
     test_size: float,
     seed: int,
     sign_key: Ed25519PrivateKey | None = None,
 ) -> ModelCard:
-    """Train a table and a model of one's own and make the version current, without checks and without a gate.
+    """Train any model on any table and make the version current, without checks and without a gate.
 
     Raises:
         DataError: too few rows for the split.
         ValueError: too few rows for cross-validation.
-        ArtifactError: the version exists, or what was written does not pass the loader.
+        ArtifactError: the version exists, or the loader rejects it.
     """
     train, test = split(dataset, test_size, seed)
     model = train_model(make_model, dataset, train)
@@ -146,28 +145,26 @@ def train_version(
 
 
 def train_model(
-    make_model: Callable[[], Classifier],
+    make_model: Callable[[], TrainableClassifier],
     dataset: Dataset,
     train: Rows,
     progress: Callable[[float], None] | None = None,
-) -> Classifier:
-    """A model of the training rows, which answers from a decision table if it has one."""
+) -> TrainableClassifier:
+    """Return a model of the training rows, as the API will serve it."""
     model = make_model().train(_rows(dataset, train), dataset.y[train], progress)
-    # Too many cells, no proof, or no trees: then the estimator itself answers, and the card says so.
-    with suppress(TableError):
-        model.tabulate()
+    model.specialise()
     return model
 
 
-def write_version(store: ArtifactStore, model: Classifier, card: ModelCard, keys: Keys) -> ModelCard:
-    """Write the model and its card into the store and prove them; returns the card with the pickle's digest.
+def write_version(store: ArtifactStore, model: TrainableClassifier, card: ModelCard, keys: Keys) -> ModelCard:
+    """Write the model and its card into the store and load them; return the card with the pickle's digest.
 
     Raises:
-        ArtifactError: the version exists, or what was written does not pass the loader.
+        ArtifactError: the version exists, or the loader rejects it.
     """
     with store.new_version(card.model_version) as folder:
         card = save_artifact(folder, model, card, keys.sign)
-        # What the API would refuse must not become champion.
+        # A version that the API would reject must not become champion.
         load_artifact(folder, card.model_version, [keys.sign.public_key()] if keys.sign else ())
     return card
 
@@ -175,18 +172,18 @@ def write_version(store: ArtifactStore, model: Classifier, card: ModelCard, keys
 def _check_training_rows(dataset: Dataset, train: Rows) -> None:
     """
     Raises:
-        DataError: the few values of a column are all in held-out rows, so that no range could be told.
+        DataError: all values of a column are in held-out rows, so that its range is unknown.
     """
     empty = [column.name for index, column in enumerate(dataset.columns) if np.isnan(dataset.X[:, index][train]).all()]
     if empty:
         raise DataError(
-            f"{columns_named(empty, 'has', 'have')} no value in the rows to train from, only in those held out; ignore"
-            " such columns."
+            f"{columns_named(empty, 'has', 'have')} no value in the training rows, only in held-out ones; ignore such"
+            " columns."
         )
 
 
 def _rows(dataset: Dataset, chosen: Rows) -> NDArray[np.float32]:
-    """Some rows as models read them, a column at a time: in double precision a large table would not lie twice here."""
+    """Return some rows in float32, copied by column: a copy of them in double precision takes too much memory."""
     rows = np.empty((len(chosen), len(dataset.columns)), dtype=np.float32)
     for index in range(rows.shape[1]):
         rows[:, index] = dataset.X[chosen, index]
@@ -194,10 +191,10 @@ def _rows(dataset: Dataset, chosen: Rows) -> NDArray[np.float32]:
 
 
 def _search(configuration: Configuration, dataset: Dataset, train: Rows, reporter: Reporter) -> dict[str, int | float]:
-    """The parameters that were given, and those that the search found for the others."""
+    """Return the given parameters, and the others as the search found them."""
     if not configuration.search:
         return configuration.parameters
-    # Optuna takes half a second to import.
+    # Imports Optuna, which takes half a second.
     from model_training.search import search_parameters
 
     reporter.progress("search", 0.1, f"searching for parameters in {configuration.search} trials")
@@ -214,7 +211,7 @@ def _search(configuration: Configuration, dataset: Dataset, train: Rows, reporte
 
 
 def _metrics(
-    make_model: Callable[[], Classifier],
+    make_model: Callable[[], TrainableClassifier],
     dataset: Dataset,
     test: Rows,
     probabilities: NDArray[np.float32],
@@ -235,9 +232,9 @@ def _gate(
     probabilities: NDArray[np.float32],
     registry: Registry,
     force: bool,
-) -> Gate:
+) -> GateDecision:
     champion, note = _champion_answers(registry, dataset, _rows(dataset, test), configuration)
-    return judge(
+    return decide(
         configuration.gate,
         dataset.y[test],
         probabilities,
@@ -252,11 +249,11 @@ def _gate(
 def _champion_answers(
     registry: Registry, dataset: Dataset, rows: NDArray[np.float32], configuration: Configuration
 ) -> tuple[tuple[str, NDArray[np.float32]] | None, str | None]:
-    """The champion's version and its probabilities for the rows; and why there are none, or what is to be known."""
+    """Return the champion's version and probabilities for the rows, or None; and a note: the reason, or a caveat."""
     try:
         champion = registry.champion()
-    except VersionRefused as error:
-        # It serves nobody, so a good new model must not wait for it.
+    except VersionRejected as error:
+        # No API serves it, so it must not block a good new model.
         return None, f"The champion cannot be compared with: {error}"
     if champion is None:
         return None, None
@@ -268,11 +265,11 @@ def _champion_answers(
             " classes), so there is nothing to compare."
         )
     if card.estimator == "logistic-regression" and np.isnan(rows).any():
-        return None, f"The champion {card.model_version} takes no missing values, so there is nothing to compare."
+        return None, f"The champion {card.model_version} accepts no missing values, so there is nothing to compare."
     note = None
     if (card.data.seed, card.data.test_size) != (configuration.seed, configuration.test_size):
         note = (
             f"The champion {card.model_version} was trained with another seed or test_size ({card.data.seed},"
-            f" {card.data.test_size:g}), so it knows many of these rows, which favours it."
+            f" {card.data.test_size:g}), so it was trained on many of these rows, which favours it."
         )
     return (card.model_version, champion.model.predict_proba(rows)), note

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from http_service.settings import Port, Positive, ServiceSettings, SettingsError
-from model_artifact.signature import SigningError, read_public_keys
+from model_artifact.errors import RegistryError, SigningError
+from model_artifact.signature import read_public_keys
 from model_artifact.store import ArtifactStore
-from model_training.registry.registry import Registry, RegistryError, open_registry
+from model_training.registry.registry import Registry, open_registry
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

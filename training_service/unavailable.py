@@ -8,7 +8,7 @@ from flask import Flask, Response
 from http_service.problems import Problem, problem_response, sentence
 from http_service.request_id import current_request_id
 from http_service.settings import SettingsError
-from model_training.registry.registry import RegistryError
+from model_artifact.errors import RegistryError
 
 _RETRY = {"Retry-After": "5"}
 

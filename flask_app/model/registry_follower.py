@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flask_app import metrics
+from model_artifact.errors import ArtifactError, RegistryError
 from model_artifact.mlflow.registered_model import CHAMPION, MlflowModel, RegisteredModel
-from model_artifact.pickling import ArtifactError
 from model_artifact.store import ArtifactStore
 from model_artifact.training_record import read_record, write_record
-from model_training.registry.registry import RegistryError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

@@ -17,7 +17,8 @@ from flask_app import metrics
 from flask_app.rows.row_schema import RowSchema
 from flask_app.rows.rows_decoder import RowsDecoder
 from http_service.problems import Problem
-from model_artifact.pickling import CARD_FILE, MODEL_FILE, Artifact, ArtifactError, load_artifact
+from model_artifact.errors import ArtifactError
+from model_artifact.pickling import CARD_FILE, MODEL_FILE, Artifact, load_artifact
 from model_artifact.signature import SIGNATURE_FILE
 from model_artifact.store import ArtifactStore
 from model_artifact.training_record import TrainingRecord, read_record

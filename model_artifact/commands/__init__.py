@@ -1,1 +1,1 @@
-"""Commands over artifacts: the store and signing."""
+"""Commands that work on artifacts: store and signing."""

@@ -1,4 +1,4 @@
-"""Speak to an MLflow tracking server in plain REST: training and API need none of MLflow's own packages for it."""
+"""A small REST client of an MLflow tracking server, for the API, which does not install MLflow's own packages."""
 
 from __future__ import annotations
 
@@ -15,35 +15,31 @@ from typing import IO, Any, TypeVar
 
 import msgspec
 
-from model_training.registry.registry import RegistryError
+from model_artifact.errors import RegistryError, RegistryNotFoundError
 
-# Seconds for a connection, and for each further piece of an answer.
+# For a connection, and for each read.
 TIMEOUT_SECONDS = 10.0
-# Seconds for an answer, but for files.
-ANSWER_SECONDS = 30.0
-# Seconds that the server may take to store a file that it has got.
+# For a whole response, except a file.
+RESPONSE_SECONDS = 30.0
+# For the server to store an uploaded file.
 UPLOAD_SECONDS = 120.0
-# Far above what a registered model with thousands of tags takes.
-MAX_ANSWER_BYTES = 8 * 1024**2
+# Far above a registered model with thousands of tags.
+MAX_RESPONSE_BYTES = 8 * 1024**2
 
-_CHUNK = 256 * 1024
-_MAX_REASON = 300
-_Answer = TypeVar("_Answer")
-
-
-class NotThere(RegistryError):
-    """The server knows no such thing."""
+_CHUNK_BYTES = 256 * 1024
+_MAX_REASON_CHARACTERS = 300
+_Response = TypeVar("_Response")
 
 
 class _Failure(msgspec.Struct):
-    """How MLflow says what is wrong."""
+    """MLflow's error body."""
 
     error_code: str = ""
     message: str = ""
 
 
 class TrackingServer:
-    """One server under its address; every failure is a RegistryError."""
+    """A tracking server; every failure is a RegistryError."""
 
     def __init__(
         self,
@@ -54,7 +50,7 @@ class TrackingServer:
     ) -> None:
         """
         Raises:
-            RegistryError: uri is no address of http or https.
+            RegistryError: uri is not an address of http or https.
         """
         parts = urllib.parse.urlsplit(uri)
         try:
@@ -62,16 +58,16 @@ class TrackingServer:
         except ValueError:
             usable = False
         if not usable:
-            raise RegistryError("MLFLOW_TRACKING_URI is no address such as http://mlflow-server:5002")
+            raise RegistryError("MLFLOW_TRACKING_URI is not an address such as http://mlflow-server:5002")
         if parts.username is not None:
             user, password = (urllib.parse.unquote(part or "") for part in (parts.username, parts.password))
             authorization = _basic(user, password)
-        # Without user and password: it stands in messages.
+        # Messages contain the address, so it must not contain user and password.
         self.address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
         self._timeout = timeout_seconds
         self._headers = {"Authorization": authorization} if authorization else {}
         self._opener = urllib.request.OpenerDirector()
-        # No redirects: they would carry the credentials to wherever they lead.
+        # Without a handler of redirects, which would send the credentials to another server.
         for handler in (
             urllib.request.ProxyHandler(),
             urllib.request.HTTPHandler(),
@@ -83,42 +79,42 @@ class TrackingServer:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> TrackingServer:
-        """The server of MLFLOW_TRACKING_URI, with credentials and certificates by MLflow's own variables.
+        """Return the server of MLFLOW_TRACKING_URI, with credentials and certificates from MLflow's own variables.
 
         Raises:
-            RegistryError: one of them cannot be used.
+            RegistryError: a variable cannot be used.
         """
         user, password = environ.get("MLFLOW_TRACKING_USERNAME"), environ.get("MLFLOW_TRACKING_PASSWORD")
         token = environ.get("MLFLOW_TRACKING_TOKEN")
         authorization = _basic(user, password) if user and password else f"Bearer {token}" if token else None
         return cls(environ.get("MLFLOW_TRACKING_URI", "").strip(), authorization, _tls(environ))
 
-    def get(self, path: str, answer: type[_Answer], **query: str) -> _Answer:
-        """What `GET /api/2.0/mlflow/PATH` answers.
+    def get(self, path: str, kind: type[_Response], **query: str) -> _Response:
+        """Send `GET /api/2.0/mlflow/PATH` and decode the response as `kind`.
 
         Raises:
-            NotThere: there is no such thing.
-            RegistryError: the server cannot be reached, refuses, or answers something else.
+            RegistryNotFoundError: the resource does not exist.
+            RegistryError: the server cannot be reached, or responds with an error or in another form.
         """
         url = f"/api/2.0/mlflow/{path}?{urllib.parse.urlencode(query)}"
-        return self._decode(self._ask("GET", url), answer)
+        return self._decode(self._request("GET", url), kind)
 
-    def send(self, path: str, body: Mapping[str, Any], answer: type[_Answer], method: str = "POST") -> _Answer:
-        """What `POST /api/2.0/mlflow/PATH` answers to a body of JSON; raises as `get`."""
+    def send(self, path: str, body: Mapping[str, Any], kind: type[_Response], method: str = "POST") -> _Response:
+        """Send a JSON body to `/api/2.0/mlflow/PATH` and decode the response as `kind`; raises as `get`."""
         headers = {"Content-Type": "application/json"}
-        return self._decode(self._ask(method, f"/api/2.0/mlflow/{path}", msgspec.json.encode(body), headers), answer)
+        return self._decode(self._request(method, f"/api/2.0/mlflow/{path}", msgspec.json.encode(body), headers), kind)
 
     def files(self, folder: str) -> list[str]:
-        """Names of the files in a folder of the artifacts that the server hands out; raises as `get`."""
+        """Return the names of the files in a folder of the server's artifacts; raises as `get`."""
         url = f"/api/2.0/mlflow-artifacts/artifacts?{urllib.parse.urlencode({'path': folder})}"
-        return [entry.path for entry in self._decode(self._ask("GET", url), _Listing).files if not entry.is_dir]
+        return [entry.path for entry in self._decode(self._request("GET", url), _Listing).files if not entry.is_dir]
 
     def download(self, artifact: str, target: Path, max_bytes: int, seconds: float) -> None:
-        """Write one of the artifacts that the server hands out into a file.
+        """Download one of the server's artifacts into a file.
 
         Raises:
-            NotThere: there is no such file.
-            RegistryError: as `get`; or it has more than max_bytes, or takes longer than so many seconds.
+            RegistryNotFoundError: there is no such file.
+            RegistryError: as `get`; or the file has more than max_bytes, or takes longer than the given seconds.
             OSError: the file cannot be written.
         """
         deadline = time.monotonic() + seconds
@@ -127,7 +123,7 @@ class TrackingServer:
                 file.write(chunk)
 
     def upload(self, source: Path, artifact: str) -> None:
-        """Have the server store a file among its artifacts.
+        """Upload a file to the server's artifacts.
 
         Raises:
             RegistryError: as `get`.
@@ -135,9 +131,9 @@ class TrackingServer:
         """
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(source.stat().st_size)}
         with source.open("rb") as file:
-            self._ask("PUT", _artifact_url(artifact), file, headers, UPLOAD_SECONDS)
+            self._request("PUT", _artifact_url(artifact), file, headers, UPLOAD_SECONDS)
 
-    def _ask(
+    def _request(
         self,
         method: str,
         path: str,
@@ -146,8 +142,8 @@ class TrackingServer:
         timeout: float | None = None,
     ) -> bytes:
         with self._open(method, path, body, headers, timeout) as response:
-            deadline = time.monotonic() + ANSWER_SECONDS
-            return b"".join(self._chunks(response, MAX_ANSWER_BYTES, deadline, "its answer"))
+            deadline = time.monotonic() + RESPONSE_SECONDS
+            return b"".join(self._chunks(response, MAX_RESPONSE_BYTES, deadline, "the response"))
 
     def _open(
         self,
@@ -157,7 +153,7 @@ class TrackingServer:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Any:
-        request = urllib.request.Request(  # noqa: S310 # The address was checked to be http or https.
+        request = urllib.request.Request(  # noqa: S310 (the constructor allows http and https only)
             self.address + path, data=body, headers={**self._headers, **(headers or {})}, method=method
         )
         try:
@@ -165,59 +161,59 @@ class TrackingServer:
         except urllib.error.HTTPError as error:
             raise self._failure(error) from None
         except (OSError, http.client.HTTPException) as error:
-            raise self._away(error) from error
+            raise self._unreachable(error) from error
 
     def _chunks(self, response: Any, max_bytes: int, deadline: float, what: str) -> Any:
         size = 0
         while True:
             try:
-                # What has come, without waiting for more: else a trickle would outlast every deadline.
-                chunk = response.read1(_CHUNK)
+                # `read1` returns what has arrived: a trickle must not outlast the deadline.
+                chunk = response.read1(_CHUNK_BYTES)
             except (OSError, http.client.HTTPException) as error:
-                raise self._away(error) from error
+                raise self._unreachable(error) from error
             if not chunk:
                 break
             size += len(chunk)
             if size > max_bytes:
-                raise RegistryError(
-                    f"MLflow at {self.address}: {what} has more than the {max_bytes} bytes that are taken"
-                )
+                raise RegistryError(f"MLflow at {self.address}: {what} has more than the limit of {max_bytes} bytes")
             if time.monotonic() > deadline:
-                raise RegistryError(f"MLflow at {self.address} is too slow: {what} did not come in time")
+                raise RegistryError(f"MLflow at {self.address} is too slow: {what} did not arrive in time")
             yield chunk
         if response.length:
-            raise RegistryError(f"MLflow at {self.address} broke off: {response.length} bytes of {what} are missing")
+            raise RegistryError(
+                f"MLflow at {self.address} closed the connection: {response.length} bytes of {what} are missing"
+            )
 
     def _failure(self, error: urllib.error.HTTPError) -> RegistryError:
-        """What an answer of 300 or above means."""
+        """Return the error for a response with status 300 or above."""
         failure = _Failure()
         text = ""
         with error:
             try:
-                raw = error.read(MAX_ANSWER_BYTES)
+                raw = error.read(MAX_RESPONSE_BYTES)
                 text = raw.decode(errors="replace")
                 failure = msgspec.json.decode(raw, type=_Failure)
             except (OSError, http.client.HTTPException, msgspec.MsgspecError):
                 pass
-        # A page of HTML tells nobody anything.
+        # A page of HTML is useless in a message.
         reason = failure.message or ("" if text.lstrip().startswith("<") else text)
-        reason = " ".join(reason.split())[:_MAX_REASON].encode("unicode_escape").decode()
+        reason = " ".join(reason.split())[:_MAX_REASON_CHARACTERS].encode("unicode_escape").decode()
         if failure.error_code == "RESOURCE_DOES_NOT_EXIST" or (error.code == 404 and failure.message):
-            return NotThere(f"MLflow at {self.address}: {reason}")
+            return RegistryNotFoundError(f"MLflow at {self.address}: {reason}")
         if error.code == 401:
             reason = reason or "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         return RegistryError(f"MLflow at {self.address} answered {error.code}" + (f": {reason}" if reason else ""))
 
-    def _away(self, error: Exception) -> RegistryError:
+    def _unreachable(self, error: Exception) -> RegistryError:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(cause, TimeoutError):
             return RegistryError(f"MLflow at {self.address} does not answer in time")
         reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
         return RegistryError(f"MLflow at {self.address} cannot be reached: {reason}")
 
-    def _decode(self, raw: bytes, answer: type[_Answer]) -> _Answer:
+    def _decode(self, raw: bytes, kind: type[_Response]) -> _Response:
         try:
-            return msgspec.json.decode(raw or b"{}", type=answer)
+            return msgspec.json.decode(raw or b"{}", type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise RegistryError(f"{self.address} does not answer as MLflow does: {error}") from error
 

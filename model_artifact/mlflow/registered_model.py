@@ -1,6 +1,6 @@
-"""A registered model of MLflow as this project keeps it: aliases, tags, versions, and their files fetched into a store.
+"""Read a registered model of MLflow: its aliases, tags and versions, and their files, which go into a store.
 
-A version of MLflow has a number there; its tag `model_version` is the name that it has in a store.
+MLflow numbers versions; the tag `model_version` holds the version's name in a store.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from model_artifact.mlflow.client import NotThere, TrackingServer
+from model_artifact.errors import RegistryError, RegistryNotFoundError
+from model_artifact.mlflow.client import TrackingServer
 from model_artifact.pickling import (
     CARD_FILE,
     MAX_CARD_BYTES,
@@ -26,7 +27,6 @@ from model_artifact.pickling import (
 from model_artifact.signature import SIGNATURE_FILE
 from model_artifact.store import ArtifactStore
 from model_artifact.training_record import TrainingRecord
-from model_training.registry.registry import RegistryError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,10 +38,10 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 VERSION_TAG = "model_version"
 LAST_TRAINING_TAG = "last_training"
-# Numbers of the versions that were champion before, the last one at the end: where a roll-back goes.
+# Numbers of the versions that were champion before, the latest at the end: the targets of a roll-back.
 HISTORY_TAG = "champion_history"
 
-# Seconds for one file.
+# For one file.
 DOWNLOAD_SECONDS = 600.0
 
 CARD_FILES = {CARD_FILE: MAX_CARD_BYTES, SIGNATURE_FILE: MAX_SIGNATURE_BYTES}
@@ -65,38 +65,38 @@ class _Tagged(msgspec.Struct):
     tags: list[_Tag] = []
 
     def tag(self, key: str) -> str:
-        """The tag's value; empty where it has none."""
+        """Return the value of a tag; empty without one."""
         return next((tag.value for tag in self.tags if tag.key == key), "")
 
 
 class RegisteredModel(_Tagged):
-    """Everything of a registered model but its versions."""
+    """The tags and aliases of a registered model."""
 
     aliases: list[_Alias] = []
 
     def alias(self, alias: str) -> str | None:
-        """The number of the version that has it."""
+        """Return the number of the version that has the alias."""
         return next((found.version for found in self.aliases if found.alias == alias), None)
 
     def last_training(self) -> TrainingRecord | None:
-        """How the last training ended; None where no tag says so in a way that can be read."""
+        """Return the outcome of the last training; None if its tag is missing or cannot be read."""
         with suppress(msgspec.MsgspecError, UnicodeError):
             return msgspec.json.decode(self.tag(LAST_TRAINING_TAG), type=TrainingRecord)
         return None
 
 
 class ModelVersion(_Tagged, kw_only=True):
-    """A version: its number is in `version`, where its files lie in `source`."""
+    """A version: `version` is its number, `source` the location of its files."""
 
     version: str
     source: str = ""
 
     @property
     def version_name(self) -> str:
-        """Its name in a store.
+        """Return the version's name in a store.
 
         Raises:
-            RegistryError: it has none.
+            RegistryError: the version has none.
         """
         name = self.tag(VERSION_TAG)
         if not name:
@@ -121,7 +121,7 @@ class _ModelVersionsAnswer(msgspec.Struct):
 
 
 class MlflowModel:
-    """Reads a registered model; what changes one is in mlflow_registry.py."""
+    """Read a registered model; model_training/registry/ has the methods that change one."""
 
     def __init__(self, server: TrackingServer, name: str) -> None:
         self.server = server
@@ -129,44 +129,44 @@ class MlflowModel:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> MlflowModel:
-        """The model MLFLOW_MODEL_NAME, or `tabular-model`, on the server of MLFLOW_TRACKING_URI.
+        """Return the model MLFLOW_MODEL_NAME, or `tabular-model`, on the server of MLFLOW_TRACKING_URI.
 
         Raises:
-            RegistryError: the name, or a variable of the server's, cannot be used.
+            RegistryError: a variable cannot be used.
         """
         name = environ.get("MLFLOW_MODEL_NAME", "").strip() or DEFAULT_NAME
         if not _NAME.fullmatch(name):
             raise RegistryError(
-                f"MLFLOW_MODEL_NAME={name[:140]!a} cannot be used: it is up to 128 letters, digits, blanks and ._-"
+                f"MLFLOW_MODEL_NAME={name[:140]!a} cannot be used: it takes up to 128 letters, digits, blanks and ._-"
             )
         return cls(TrackingServer.from_environ(environ), name)
 
     def read(self) -> RegisteredModel:
-        """Its aliases and tags; without any if it is not registered yet.
+        """Return the model's aliases and tags; none if it is not registered yet.
 
         Raises:
-            RegistryError: the server cannot be asked.
+            RegistryError: the server cannot be reached.
         """
         try:
             return self.server.get("registered-models/get", _RegisteredModelAnswer, name=self.name).registered_model
-        except NotThere:
+        except RegistryNotFoundError:
             return RegisteredModel(name=self.name)
 
     def version(self, number: str) -> ModelVersion:
-        """One version by its number.
+        """Return a version by its number.
 
         Raises:
-            NotThere: there is none.
-            RegistryError: the server cannot be asked.
+            RegistryNotFoundError: there is no such version.
+            RegistryError: the server cannot be reached.
         """
         answer = self.server.get("model-versions/get", _ModelVersionAnswer, name=self.name, version=number)
         return answer.model_version
 
     def versions(self) -> Iterator[ModelVersion]:
-        """All versions, newest first.
+        """Return all versions, newest first.
 
         Raises:
-            RegistryError: the server cannot be asked.
+            RegistryError: the server cannot be reached.
         """
         query = {"filter": f"name='{self.name}'", "order_by": "version_number DESC", "max_results": "200"}
         while True:
@@ -179,11 +179,11 @@ class MlflowModel:
     def fetch(
         self, found: ModelVersion, store: ArtifactStore, public_keys: Sequence[Ed25519PublicKey] = ()
     ) -> Artifact:
-        """The version, proved; its files are in the store afterwards, if it was not refused.
+        """Copy a version into the store, unless it is there, and load it; the store gets no version that is rejected.
 
         Raises:
-            ArtifactError: it is refused.
-            RegistryError: the server cannot be asked, or what it has is none of this project's versions.
+            ArtifactError: the version is rejected.
+            RegistryError: the server cannot be reached, or this project did not register the version.
             OSError: the store cannot be written.
         """
         name = found.version_name
@@ -194,24 +194,24 @@ class MlflowModel:
             return load_artifact(folder, name, public_keys)
 
     def download(self, found: ModelVersion, folder: Path, wanted: Mapping[str, int]) -> None:
-        """Fetch those of the version's files that there are; wanted has the most bytes of each.
+        """Download the wanted files that the version has; `wanted` maps their names to their limits in bytes.
 
         Raises:
-            RegistryError: the server cannot be asked or does not hand them out, or a file is too large.
+            RegistryError: the server cannot be reached or does not serve the files, or one is too large.
             OSError: the folder cannot be written.
         """
         path = artifact_path(found.source)
-        there = {name.rpartition("/")[2] for name in self.server.files(path)}
+        found_files = {name.rpartition("/")[2] for name in self.server.files(path)}
         for name, max_bytes in wanted.items():
-            if name in there:
+            if name in found_files:
                 self.server.download(f"{path}/{name}", folder / name, max_bytes, DOWNLOAD_SECONDS)
 
 
 def artifact_path(uri: str) -> str:
-    """Where the server hands out what lies at `mlflow-artifacts:/PATH`.
+    """Return the path of `mlflow-artifacts:/PATH` on the tracking server.
 
     Raises:
-        RegistryError: it lies where only somebody else could fetch it.
+        RegistryError: the tracking server does not serve this location.
     """
     parts = urllib.parse.urlsplit(uri)
     path = parts.path.strip("/")

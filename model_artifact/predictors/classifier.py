@@ -1,92 +1,118 @@
-"""What every estimator can do, and what all of them share."""
+"""The interface of every served model, and what all models share."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Protocol, Self
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from model_artifact.card import Estimator, Predictor
+from model_artifact.card import Estimator, ModelCard, Predictor
 
 
-class NotTrainedError(RuntimeError):
-    """The model was asked for something that only a trained one has."""
+class Classifier(ABC):
+    """A trained model that gives one probability per class.
 
-
-class Classifier(Protocol):
-    """A model with one probability a class.
-
-    Labels are class indices 0..k-1; features are numbers, one column a feature, in the order of training. Whatever
-    needs a trained model raises NotTrainedError before `train` has run; whatever takes rows raises ValueError when
-    they have another number of columns. Asking is safe in several threads at once.
+    Features are numbers, one column each, in the order of training; classes are indices 0..k-1. Every method that needs
+    a trained model raises NotTrainedError without one. All methods that predict are thread-safe.
     """
 
     estimator: ClassVar[Estimator]
+    # Each is an attribute, and a field of the pickled state.
+    parameter_names: ClassVar[tuple[str, ...]]
     n_classes: int
 
     @property
-    def hyperparameters(self) -> dict[str, int | float]:
-        """The constructor's arguments by name."""
-
-    @property
+    @abstractmethod
     def n_features(self) -> int:
-        """Columns that a row has."""
+        """Return the number of columns of a row."""
 
     @property
+    @abstractmethod
     def predictor(self) -> Predictor:
-        """What answers `predict_proba` and `predict_one`."""
+        """Return what computes the answers."""
 
-    @property
-    def table_cells(self) -> int:
-        """Cells of the decision table, 0 where there is none."""
-
-    def train(self, X: ArrayLike, y: ArrayLike, progress: Callable[[float], None] | None = None) -> Self:
-        """Fit on rows X, shape (n, features), and labels y, shape (n,); progress is told the share that is done.
-
-        Raises:
-            ValueError: shapes differ, the labels are not 0..k-1 with k of at least 2, or the values do not suit.
-        """
-
-    def tabulate(self) -> Self:
-        """Answer from a decision table from now on.
-
-        Raises:
-            TableError: there is none, and what answered before goes on; the message is a clause.
-        """
-
+    @abstractmethod
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Probabilities of shape (n, classes) for rows X of shape (n, features)."""
+        """Return probabilities of shape (n, classes) for rows X of shape (n, features).
 
+        Raises:
+            ValueError: X has another number of columns.
+        """
+
+    @abstractmethod
     def predict_one(self, values: Sequence[float]) -> list[float]:
-        """Probabilities of one row's values, rounded to float32: the bits of `predict_proba`, much faster.
+        """Return the probabilities of one row, rounded to float32: the bits of `predict_proba`, much faster.
 
         Raises:
             OverflowError: a value is beyond float32.
-            struct.error: there are not as many numbers as features, or one is an integer beyond a double.
+            struct.error: the count of numbers is not the count of features, or one is an integer beyond a double.
+        """
+
+    @abstractmethod
+    def explain(self, X: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return SHAP values, shape (n, classes, features), and base values, shape (n, classes), for n rows of X.
+
+        The base value and the SHAP values of a class add up to its log-odds; their softmax is `predict_proba`.
+
+        Raises:
+            ValueError: X has another number of columns.
         """
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
-        """The most probable class's index for each row of X."""
+        """Return the index of the most probable class for each row of X; raises as `predict_proba` does."""
+        predicted: NDArray[np.int64] = self.predict_proba(X).argmax(axis=1)
+        return predicted
 
-    def explain(self, X: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-        """What each feature adds to each class's margin: SHAP values and the base values they start from.
+    @property
+    def hyperparameters(self) -> dict[str, int | float]:
+        """Return the hyperparameters by name."""
+        return {name: getattr(self, name) for name in self.parameter_names}
 
-        Shapes are (n, classes, features) and (n, classes) for n rows of X. A class's base value and contributions
-        add up to the margin, whose softmax over the classes is `predict_proba`.
+    def specialise(self) -> None:
+        """Switch to a faster predictor that gives the same answers, where the model has one."""
+        return
+
+    def verify_predictor(self, card: ModelCard) -> str | None:
+        """Make the card's predictor compute the answers; return None, or a clause with the reason why it cannot."""
+        if self.predictor == card.predictor:
+            return None
+        return f"is served by {self.predictor}, but its card records {card.predictor}"
+
+    def card_fields(self) -> dict[str, Any]:
+        """Return the fields of the card that describe the model itself."""
+        return {
+            "estimator": self.estimator,
+            "hyperparameters": self.hyperparameters,
+            "predictor": self.predictor,
+        }
+
+    def _checked(self, X: ArrayLike) -> NDArray[np.float32]:
+        rows = as_rows(X)
+        # XGBoost's own check costs more than the prediction of a row.
+        if rows.shape[1] != self.n_features:
+            raise ValueError(f"a row has {self.n_features} features, not {rows.shape[1]}")
+        return rows
+
+    def _restore_parameters(self, state: dict[str, Any], *fields: str) -> None:
+        """Set the hyperparameters from a pickled state, which must hold them and `fields`, and nothing else.
+
+        Raises:
+            ValueError: it does not.
         """
-
-    def importance(self) -> NDArray[np.float64]:
-        """How much each feature matters, as shares of 1, shape (features,); all 0 where none does."""
-
-    def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, Any]:
-        """Accuracy, macro F1, log loss and confusion matrix on held-out rows."""
+        if not isinstance(state, dict) or state.keys() != {*self.parameter_names, *fields}:
+            raise ValueError("the pickled model does not hold the fields that this program knows")
+        if not all(_is_number(state[name]) for name in self.parameter_names):
+            raise ValueError("the pickled model has a hyperparameter that is no number")
+        for name in self.parameter_names:
+            setattr(self, name, state[name])
 
 
 def as_rows(X: ArrayLike) -> NDArray[np.float32]:
-    """Rows as models read them: float32 in row-major order.
+    """Return rows as models read them: float32 in row-major order.
 
     Raises:
         ValueError: X does not have two dimensions.
@@ -97,26 +123,6 @@ def as_rows(X: ArrayLike) -> NDArray[np.float32]:
     return rows
 
 
-def as_labels(y: ArrayLike, n_rows: int) -> tuple[NDArray[Any], int]:
-    """Labels to train on, and how many classes there are.
-
-    Raises:
-        ValueError: there are not n_rows of them, or they are not 0..k-1 with k of at least 2.
-    """
-    labels = np.asarray(y)
-    if labels.shape != (n_rows,):
-        raise ValueError(f"{n_rows} rows need as many labels, not an array of shape {labels.shape}")
-    classes = np.unique(labels)
-    if len(classes) < 2 or not np.array_equal(classes, np.arange(len(classes))):
-        raise ValueError(f"labels must be 0..k-1 with at least two classes, not {classes.tolist()}")
-    return labels, len(classes)
-
-
-def shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The values divided by their sum; all 0 where that is 0."""
-    return values / (values.sum() or 1.0)
-
-
-def is_number(value: object) -> bool:
-    """Whether it is a finite integer or float of Python's own: what a pickled hyperparameter may be."""
+def _is_number(value: object) -> bool:
+    """Return whether it is a finite int or float of Python's own, the only kinds that a hyperparameter may have."""
     return type(value) is int or (type(value) is float and math.isfinite(value))

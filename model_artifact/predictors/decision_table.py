@@ -1,8 +1,8 @@
-"""A booster's answers, looked up.
+"""A look-up table of a booster's answers.
 
-Trees split at thresholds, so between two neighbouring thresholds of a feature every value gets the same answer. Where
-a model has few features, all combinations of such intervals, and of a missing value, are few enough to ask XGBoost for
-each beforehand: a cell of the table holds what XGBoost itself gave for one row of that cell.
+Trees split at thresholds, so every value between two neighbouring thresholds of a feature gets the same answer. For a
+model with few features there are few combinations of such intervals and missing values. Each is a cell of the table,
+and holds the answer of XGBoost for one row of that cell.
 """
 
 from __future__ import annotations
@@ -19,40 +19,37 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from model_artifact.predictors.native_booster import BoosterError, NativeBooster
+from model_artifact.errors import BoosterError, DecisionTableError
+from model_artifact.predictors.native_booster import NativeBooster
 
-# Twice as many cells are 2 MB with two classes: beyond that a look-up waits for memory, and each worker has its own.
+# 2 MB with two classes. A look-up in a larger table waits for memory, and each worker has its own table.
 MAX_CELLS = 2**18
 MAX_TABLE_BYTES = 8 * 1024**2
-# A tree takes some 4 ns a cell: with more of them it would be long until a model that is loaded serves.
+# Trees times cells. A tree takes some 4 ns per cell, and a model serves only after its table is filled.
 MAX_FILL_STEPS = 2**30
 
-# Rows in the proof at least; some 25 ms of XGBoost with 300 trees.
-PROOF_ROWS = 20_000
-_PROOF_ROWS_ONE_BY_ONE = 1_000
-PROOF_TOLERANCE = 1e-6
+# XGBoost with 300 trees takes some 25 ms for them.
+MIN_VERIFIED_ROWS = 20_000
+_MAX_SINGLE_ROWS = 1_000
+TOLERANCE = 1e-6
 
-# Rows at a time: what is computed for them stays in the processor's cache.
+# So many rows fit in the processor's cache.
 _CHUNK_ROWS = 8_192
 _FILL_VALUES = 2**20
-# Up to here it is faster to compare with each threshold, many rows at once, than to search for each row.
-_COMPARED_THRESHOLDS = 64
+# Up to here, comparing many rows with each threshold is faster than a search for each row.
+_MAX_COMPARED_THRESHOLDS = 64
 
-_LARGEST = np.finfo(np.float32).max
-
-
-class TableError(Exception):
-    """A booster has no table, or not one that equals it; the message is a clause that says why."""
+_MAX_FLOAT32 = np.finfo(np.float32).max
 
 
 class DecisionTable:
-    """Probabilities by cell; immutable, so any number of threads may ask at once."""
+    """Probabilities by cell; immutable, so thread-safe."""
 
     def __init__(self, thresholds: Sequence[NDArray[np.float32]], probabilities: NDArray[np.float32]) -> None:
-        """thresholds: of each feature, rising; probabilities: shape (cells, classes), the last feature's cell fastest.
+        """Take each feature's thresholds in rising order, and probabilities of shape (cells, classes).
 
-        A feature with k thresholds has k + 1 intervals and, at the end, a cell for missing values; one without any
-        has no part in the cell.
+        A feature with k thresholds has k + 1 intervals and, after them, a place for missing values; a feature without
+        thresholds has one. The last feature's place varies fastest.
         """
         sizes = _sizes(thresholds)
         strides = _strides(sizes)
@@ -68,27 +65,22 @@ class DecisionTable:
         self._flat: Any = self._probabilities.ravel().data
 
     def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities, shape (n, classes), of rows of shape (n, features); NaN stands for a missing value."""
+        """Return probabilities of shape (n, classes) for rows of shape (n, features); NaN is a missing value."""
         answer = np.empty((len(rows), self._width), dtype=np.float32)
         for start in range(0, len(rows), _CHUNK_ROWS):
             stop = start + _CHUNK_ROWS
-            # Every index is below the number of cells; told so, NumPy does not look.
+            # Every index is valid, and with `clip` NumPy skips the check.
             np.take(self._probabilities, self.cells(rows[start:stop]), axis=0, out=answer[start:stop], mode="clip")
         return answer
 
     def predict_one(self, values: Sequence[float]) -> list[float]:
-        """As `predict`, for one row, which is rounded to float32.
-
-        Raises:
-            OverflowError: a value is beyond float32.
-            struct.error: there are not as many numbers as features, or one is an integer beyond a double.
-        """
+        """Return the probabilities of one row; see `Classifier.predict_one`."""
         row = self._row.unpack(self._row.pack(*values))
         cell = 0
         for index, thresholds, stride in self._searches:
             cell += bisect_right(thresholds, row[index]) * stride
         total = sum(row)
-        # Only NaN is not equal to itself, and a search cannot place it.
+        # Only NaN differs from itself, and a search cannot place it.
         if total != total:
             cell = int(self.cells(np.array([row], dtype=np.float32))[0])
         start = cell * self._width
@@ -96,8 +88,8 @@ class DecisionTable:
         return answer
 
     def cells(self, rows: NDArray[np.float32]) -> NDArray[np.intp]:
-        """The cell of each row, shape (n,), of rows of shape (n, features)."""
-        # By columns: each is then read in one run.
+        """Return the cell of each row, shape (n,), for rows of shape (n, features)."""
+        # Column by column, so that memory is read in sequence.
         columns = np.ascontiguousarray(rows.T if len(self._columns) == rows.shape[1] else rows.T[self._columns])
         missing = np.isnan(columns)
         any_missing = bool(missing.any())
@@ -111,30 +103,31 @@ class DecisionTable:
 
 
 def tabulate(booster: NativeBooster) -> DecisionTable:
-    """The booster as a table that was proved to equal it.
+    """Return a table that was verified to equal the booster.
 
     Raises:
-        TableError: it is none of trees with numeric splits, has too many cells, or the table failed its proof.
+        DecisionTableError: the booster has other parts than trees with numeric splits, the table has too many cells, or
+            it differs from the booster.
     """
     thresholds, n_trees = read_thresholds(booster)
     table = build_table(booster, thresholds, n_trees)
-    prove_table(table, booster, thresholds)
+    verify_table(table, booster, thresholds)
     return table
 
 
 def build_table(booster: NativeBooster, thresholds: Sequence[NDArray[np.float32]], n_trees: int) -> DecisionTable:
-    """Ask the booster, which has n_trees trees that split at the thresholds, for every cell.
+    """Fill a table with the answers of a booster that has n_trees trees with these thresholds.
 
     Raises:
-        TableError: there are too many.
+        DecisionTableError: the table has too many cells.
     """
     sizes = _sizes(thresholds)
     cells = prod(sizes)
     if cells > MAX_CELLS:
-        raise TableError(f"its thresholds make {_about(cells)} cells, more than {MAX_CELLS}")
+        raise DecisionTableError(f"its thresholds make {_about(cells)} cells, more than {MAX_CELLS}")
     if cells * n_trees > MAX_FILL_STEPS:
-        raise TableError(f"{n_trees} trees take too long for {cells} cells")
-    # Below the first threshold, at each, and missing: where a feature has no threshold, any value does.
+        raise DecisionTableError(f"{n_trees} trees take too long for {cells} cells")
+    # A value below the first threshold, each threshold, and a missing value; any value of a feature without thresholds.
     representatives = [
         np.concatenate([np.nextafter(values[:1], np.float32(-np.inf)), values, [np.float32(np.nan)]])
         if len(values)
@@ -146,28 +139,30 @@ def build_table(booster: NativeBooster, thresholds: Sequence[NDArray[np.float32]
     for start in range(0, cells, step):
         places = np.unravel_index(np.arange(start, min(start + step, cells)), sizes)
         rows = np.stack([values[place] for values, place in zip(representatives, places, strict=True)], axis=1)
-        answers.append(_ask(booster, rows))
+        answers.append(_predict(booster, rows))
         if answers[0].shape[1] * cells * 4 > MAX_TABLE_BYTES:
-            raise TableError(f"{cells} cells with {answers[0].shape[1]} classes are more than {MAX_TABLE_BYTES} bytes")
+            raise DecisionTableError(
+                f"{cells} cells with {answers[0].shape[1]} classes are more than {MAX_TABLE_BYTES} bytes"
+            )
     return DecisionTable(thresholds, np.concatenate(answers))
 
 
 def read_thresholds(booster: NativeBooster) -> tuple[list[NDArray[np.float32]], int]:
-    """Where the trees split each feature, rising, and how many trees there are.
+    """Return the thresholds of each feature in rising order, and the number of trees.
 
     Raises:
-        TableError: it is none of trees with numeric splits.
+        DecisionTableError: the booster has other parts than trees with numeric splits.
     """
     try:
         model = msgspec.json.decode(booster.save("json"), type=_Model).learner.gradient_booster
     except (msgspec.MsgspecError, BoosterError) as error:
-        raise TableError("it is not made of trees in the form that this program knows") from error
+        raise DecisionTableError("it has trees in an unknown form") from error
     if model.name != "gbtree" or model.model is None:
-        raise TableError(f"it is a {model.name[:40]}, not gbtree")
+        raise DecisionTableError(f"it is a {model.name[:40]}, not gbtree")
     found: list[set[float]] = [set() for _ in range(booster.n_features)]
     for tree in model.model.trees:
         if any(tree.split_type):
-            raise TableError("it splits by categories")
+            raise DecisionTableError("it splits by categories")
         try:
             for feature, threshold, left in zip(
                 tree.split_indices, tree.split_conditions, tree.left_children, strict=True
@@ -175,48 +170,48 @@ def read_thresholds(booster: NativeBooster) -> tuple[list[NDArray[np.float32]], 
                 if left != _LEAF:
                     found[feature].add(threshold)
         except (ValueError, IndexError) as error:
-            raise TableError("it is not made of trees in the form that this program knows") from error
-    # In float32, as XGBoost compares.
+            raise DecisionTableError("it has trees in an unknown form") from error
+    # XGBoost compares in float32.
     return [np.unique(np.array(sorted(values), dtype=np.float32)) for values in found], len(model.model.trees)
 
 
-def prove_table(table: DecisionTable, booster: NativeBooster, thresholds: Sequence[NDArray[np.float32]]) -> None:
-    """Hold the table against the booster on rows at, just below and just above every threshold, and between them.
+def verify_table(table: DecisionTable, booster: NativeBooster, thresholds: Sequence[NDArray[np.float32]]) -> None:
+    """Compare the table with the booster on rows at, just below and just above every threshold, and between them.
 
     Raises:
-        TableError: a row gets another class, or a probability that is off by more than PROOF_TOLERANCE.
+        DecisionTableError: a row gets another class, or a probability that differs by more than TOLERANCE.
     """
-    rows = proof_rows(thresholds)
-    expected = _ask(booster, rows)
+    rows = verification_rows(thresholds)
+    expected = _predict(booster, rows)
     given = table.predict(rows)
-    one_by_one = np.array([table.predict_one(row) for row in rows[:_PROOF_ROWS_ONE_BY_ONE].tolist()])
+    one_by_one = np.array([table.predict_one(row) for row in rows[:_MAX_SINGLE_ROWS].tolist()])
     for answers in (given, one_by_one):
         wanted = expected[: len(answers)]
         if answers.shape != wanted.shape or (answers.argmax(axis=1) != wanted.argmax(axis=1)).any():
-            raise TableError("a row of its proof gets another class than XGBoost gives")
+            raise DecisionTableError("a row gets another class than from XGBoost")
         off = float(np.abs(answers - wanted).max())
-        # Written so that NaN fails as well.
-        if not off <= PROOF_TOLERANCE:
-            raise TableError(f"a row of its proof gets a probability that is {off:.3g} off XGBoost's")
+        # `not <=` also rejects NaN.
+        if not off <= TOLERANCE:
+            raise DecisionTableError(f"the probability of a row differs by {off:.3g} from XGBoost's")
 
 
-def proof_rows(thresholds: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The same rows every time: each of a feature's telling values at least once, in chance company."""
+def verification_rows(thresholds: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return rows that contain every critical value of each feature, combined at random with a fixed seed."""
     chance = np.random.default_rng(0)
     columns = []
     for values in thresholds:
         low, high = (values[0], values[-1]) if len(values) else (np.float32(-1), np.float32(1))
         margin = max(float(high) - float(low), 1.0)
         between = chance.uniform(float(low) - margin, float(high) + margin, size=max(64, len(values)))
-        telling = [
+        critical = [
             values,
             np.nextafter(values, np.float32(-np.inf)),
             np.nextafter(values, np.float32(np.inf)),
-            np.clip(between, -_LARGEST, _LARGEST),
-            [np.nan, 0.0, -0.0, _LARGEST, -_LARGEST],
+            np.clip(between, -_MAX_FLOAT32, _MAX_FLOAT32),
+            [np.nan, 0.0, -0.0, _MAX_FLOAT32, -_MAX_FLOAT32],
         ]
-        columns.append(np.concatenate([np.asarray(part, dtype=np.float32) for part in telling]))
-    count = max([PROOF_ROWS, *map(len, columns)])
+        columns.append(np.concatenate([np.asarray(part, dtype=np.float32) for part in critical]))
+    count = max([MIN_VERIFIED_ROWS, *map(len, columns)])
     rows = np.empty((count, len(columns)), dtype=np.float32)
     for index, column in enumerate(columns):
         rows[:, index] = chance.permutation(np.resize(column, count))
@@ -224,8 +219,8 @@ def proof_rows(thresholds: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]
 
 
 def _intervals(thresholds: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[Any]:
-    """How many thresholds are not above each value."""
-    if len(thresholds) > _COMPARED_THRESHOLDS:
+    """Return how many thresholds are at or below each value."""
+    if len(thresholds) > _MAX_COMPARED_THRESHOLDS:
         return np.searchsorted(thresholds, values, side="right")
     reached = np.less_equal(thresholds[:, None], values)
     counts: NDArray[Any] = np.add.reduce(reached.view(np.uint8), axis=0, dtype=np.uint8)
@@ -240,13 +235,13 @@ def _strides(sizes: list[int]) -> list[int]:
     return list(accumulate(reversed(sizes[1:]), mul, initial=1))[::-1]
 
 
-def _ask(booster: NativeBooster, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def _predict(booster: NativeBooster, rows: NDArray[np.float32]) -> NDArray[np.float32]:
     try:
         answer = booster.predict(np.ascontiguousarray(rows, dtype=np.float32))
     except BoosterError as error:
-        raise TableError(f"XGBoost does not answer: {str(error)[:200]}") from error
+        raise DecisionTableError(f"XGBoost fails: {str(error)[:200]}") from error
     if answer.ndim != 2:
-        raise TableError("it gives no probability a class")
+        raise DecisionTableError("it gives no probability per class")
     return answer
 
 
@@ -278,6 +273,6 @@ class _Learner(msgspec.Struct):
 
 
 class _Model(msgspec.Struct):
-    """The part of XGBoost's JSON form of a model that is read here."""
+    """The part of a model in XGBoost's JSON that this module reads."""
 
     learner: _Learner

@@ -1,7 +1,7 @@
-"""XGBoost's own library, called through its C API, without the Python package around it.
+"""Call XGBoost's library through its C API, without the Python package around it.
 
-That package takes a second and 140 MB to import, since it brings SciPy along, and a prediction through it takes three
-times as long. What is called here is documented in XGBoost's C API and is the same in every release since 1.6.
+That package imports SciPy, which takes a second and 140 MB, and a prediction through it takes three times as long. The
+functions called here are documented, and unchanged in every release since 1.6.
 """
 
 from __future__ import annotations
@@ -21,22 +21,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-# Rows that are predicted in one call; the library keeps the results of its largest one, for each thread.
-_CALL_ROWS = 16_384
+from model_artifact.errors import BoosterError
+
+# The library keeps memory for the results of its largest call, in each thread.
+_MAX_CALL_ROWS = 16_384
 
 _MARGIN_CONTRIBUTIONS = 2
-_PADDING = 4096
-
-
-class BoosterError(Exception):
-    """XGBoost refuses; the message is its own, its first line."""
+_PADDING_BYTES = 4096
 
 
 class NativeBooster:
-    """Trained trees; any number of threads may ask at once, and each call uses one core."""
+    """Trained trees; thread-safe, and each call uses one core."""
 
     def __init__(self, raw: bytes) -> None:
-        """raw: the booster in XGBoost's UBJSON or JSON.
+        """Load a booster from XGBoost's UBJSON or JSON.
 
         Raises:
             BoosterError: XGBoost cannot read it.
@@ -44,15 +42,15 @@ class NativeBooster:
         self._library = _libraries()[0]
         self._handle = ctypes.c_void_p()
         self._local = threading.local()
-        # XGBoost 3.2 ends the process when it loads nothing at all, and 3.4 may take all memory for what was cut short.
+        # XGBoost 3.2 ends the process when it loads no bytes, and 3.4 may take all memory for truncated ones.
         if not raw.startswith(b"{") or not raw.endswith(b"}"):
-            raise BoosterError("the booster is not a whole object of JSON or UBJSON")
+            raise BoosterError("the booster is not a complete object of JSON or UBJSON")
         call = self._call
         call("XGBoosterCreate", None, ctypes.c_uint64(0), ctypes.byref(self._handle))
-        # XGBoost may read on behind the end; what it finds there must not be the length of something.
-        padded = ctypes.create_string_buffer(raw, len(raw) + _PADDING)
+        # XGBoost may read past the end, and must find zeros there, not a length.
+        padded = ctypes.create_string_buffer(raw, len(raw) + _PADDING_BYTES)
         call("XGBoosterLoadModelFromBuffer", self._handle, padded, ctypes.c_uint64(len(raw)))
-        # Not stored in the model: a loaded booster would use every core of the machine (xgboost#8869), in every worker.
+        # The model does not store it, and a loaded booster uses every core in every worker (xgboost#8869).
         call("XGBoosterSetParam", self._handle, b"nthread", b"1")
         width, rounds = ctypes.c_uint64(), ctypes.c_int()
         call("XGBoosterGetNumFeature", self._handle, ctypes.byref(width))
@@ -62,39 +60,35 @@ class NativeBooster:
 
     def __del__(self) -> None:
         handle = getattr(self, "_handle", None)
-        # At the interpreter's end the library may be gone before.
+        # The interpreter may unload the library first when it exits.
         if handle and not sys.is_finalizing():
             with contextlib.suppress(Exception):
                 self._library.XGBoosterFree(handle)
 
     def save(self, form: Literal["ubj", "json"]) -> bytes:
-        """The booster in XGBoost's UBJSON or JSON."""
+        """Return the booster in XGBoost's UBJSON or JSON."""
         length, data = ctypes.c_uint64(), ctypes.c_void_p()
         config = json.dumps({"format": form}).encode()
         self._call("XGBoosterSaveModelToBuffer", self._handle, config, ctypes.byref(length), ctypes.byref(data))
         return ctypes.string_at(data.value or 0, length.value)
 
     def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the trees give, shape (n, outputs), for rows of shape (n, features) in row-major order.
-
-        NaN stands for a missing value.
+        """Return the outputs, shape (n, outputs), for rows of shape (n, features); NaN is a missing value.
 
         Raises:
-            BoosterError: XGBoost refuses the rows.
+            BoosterError: XGBoost rejects the rows.
         """
-        if len(rows) <= _CALL_ROWS:
+        if len(rows) <= _MAX_CALL_ROWS:
             return self._predict(rows)
         return np.concatenate(
-            [self._predict(rows[start : start + _CALL_ROWS]) for start in range(0, len(rows), _CALL_ROWS)]
+            [self._predict(rows[start : start + _MAX_CALL_ROWS]) for start in range(0, len(rows), _MAX_CALL_ROWS)]
         )
 
     def predict_one(self, values: Sequence[float]) -> list[float]:
-        """As `predict`, for one row, which is rounded to float32; three times as fast.
+        """Return the outputs of one row, three times as fast as `predict`; see `Classifier.predict_one`.
 
         Raises:
-            BoosterError: XGBoost refuses the row.
-            OverflowError: a value is beyond float32.
-            struct.error: there are not as many numbers as features, or one is an integer beyond a double.
+            BoosterError: XGBoost rejects the row.
         """
         row: _Row
         try:
@@ -104,10 +98,10 @@ class NativeBooster:
         return row.predict(values)
 
     def contributions(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """TreeSHAP of rows of shape (n, features): shape (n, outputs, features + 1), the base value last.
+        """Return TreeSHAP values, shape (n, outputs, features + 1) with the base value last, of rows (n, features).
 
         Raises:
-            BoosterError: XGBoost refuses the rows.
+            BoosterError: XGBoost rejects the rows.
         """
         rows = _aligned(rows)
         matrix = ctypes.c_void_p()
@@ -135,14 +129,14 @@ class NativeBooster:
 
 
 class _Row:
-    """Memory for one row that one thread predicts over and over, and the call that does it."""
+    """A buffer for one row, and the prepared call that predicts it; for one thread."""
 
     def __init__(self, handle: ctypes.c_void_p, width: int) -> None:
         self._values = (ctypes.c_float * width)()
         self._pack = struct.Struct(f"={width}f").pack_into
         self._result = _Result()
         interface = _interface(ctypes.addressof(self._values), (1, width))
-        # This one keeps the interpreter's lock: to give it up for so short a time may cost 5 ms until it comes back.
+        # Keeps the interpreter's lock: after such a short call, getting it back may take 5 ms.
         self._function = _libraries()[1].XGBoosterPredictFromDense
         self._arguments = (handle, interface, _PREDICT, None, *self._result.references)
 
@@ -151,12 +145,12 @@ class _Row:
         if self._function(*self._arguments):
             raise _last_error()
         result = self._result
-        # One row: as many numbers as the last axis is long.
+        # For one row, the last axis has all numbers.
         return result.data[: result.shape[result.axes.value - 1]]
 
 
 class _Result:
-    """Where XGBoost says what it computed, which lies in memory of the calling thread until its next call."""
+    """The location of a result, which XGBoost keeps in memory of the calling thread until its next call."""
 
     def __init__(self) -> None:
         self.shape = ctypes.POINTER(ctypes.c_uint64)()
@@ -187,7 +181,7 @@ _PREDICT = _predict_config(0)
 
 
 def _aligned(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A tensor that lies behind a header of any length does not begin where a float may, and XGBoost refuses it."""
+    """Return aligned rows: XGBoost rejects others, such as a tensor that follows a header of any length."""
     return np.require(rows, dtype=np.float32, requirements=["C_CONTIGUOUS", "ALIGNED"])
 
 
@@ -196,7 +190,7 @@ def _array_interface(rows: NDArray[np.float32]) -> bytes:
 
 
 def _interface(address: int, shape: tuple[int, ...]) -> bytes:
-    """NumPy's array interface, version 3, as XGBoost reads it."""
+    """Return NumPy's array interface, version 3, as JSON for XGBoost."""
     kind = "<f4" if sys.byteorder == "little" else ">f4"
     return json.dumps(
         {"data": [address, True], "shape": shape, "typestr": kind, "version": 3, "strides": None}
@@ -205,12 +199,12 @@ def _interface(address: int, shape: tuple[int, ...]) -> bytes:
 
 @cache
 def _libraries() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
-    """The library, called without and with the interpreter's lock.
+    """Return the library, called without and with the interpreter's lock.
 
     Raises:
         ImportError: it is not installed.
     """
-    # Finding a package is not importing it.
+    # Finds the package without importing it.
     package = importlib.util.find_spec("xgboost")
     folders = [Path(folder) / "lib" for folder in (package and package.submodule_search_locations) or ()]
     name = "libxgboost.dylib" if sys.platform == "darwin" else "libxgboost.so"
@@ -230,4 +224,4 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
 
 def _last_error() -> BoosterError:
     message = (_libraries()[1].XGBGetLastError() or b"").decode(errors="replace").strip()
-    return BoosterError(message.splitlines()[0] if message else "XGBoost failed without a word")
+    return BoosterError(message.splitlines()[0] if message else "XGBoost failed without a message")

@@ -1,4 +1,4 @@
-"""The estimators by name, and what each can be told."""
+"""The estimators by name, and their hyperparameters."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from model_artifact.card import Estimator
-from model_artifact.predictors.classifier import Classifier
 from model_training.estimators.logistic_regression import LogisticRegression
 from model_training.estimators.random_forest import RandomForest
 from model_training.model import IrisModel
+from model_training.trainable import TrainableClassifier
 
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 
 
-class Parameter(msgspec.Struct, frozen=True):
-    """A hyperparameter: its kind, default and bounds, both within, and a sentence that says what it does."""
+class Hyperparameter(msgspec.Struct, frozen=True):
+    """A hyperparameter: its kind, default, inclusive bounds, and a sentence of help."""
 
     kind: Literal["integer", "float"]
     default: int | float
@@ -27,37 +27,41 @@ class Parameter(msgspec.Struct, frozen=True):
     help: str
 
 
-_ROWS = Parameter("float", 0.8, 0.01, 1.0, "Share of the rows that each tree sees.")
+_ROWS = Hyperparameter("float", 0.8, 0.01, 1.0, "Share of the rows that each tree sees.")
 
-PARAMETERS: dict[Estimator, dict[str, Parameter]] = {
+PARAMETERS: dict[Estimator, dict[str, Hyperparameter]] = {
     "xgboost": {
-        "n_estimators": Parameter("integer", 100, 1, 10_000, "Rounds of boosting, each with one tree a class."),
-        "max_depth": Parameter("integer", 4, 1, 32, "Depth of a tree."),
-        "learning_rate": Parameter("float", 0.1, 0.0001, 1.0, "Shrinkage of each round."),
+        "n_estimators": Hyperparameter("integer", 100, 1, 10_000, "Rounds of boosting, each with one tree per class."),
+        "max_depth": Hyperparameter("integer", 4, 1, 32, "Depth of a tree."),
+        "learning_rate": Hyperparameter("float", 0.1, 0.0001, 1.0, "Shrinkage of each round."),
         "subsample": _ROWS,
-        "colsample_bytree": Parameter("float", 0.8, 0.01, 1.0, "Share of the features that each tree sees."),
+        "colsample_bytree": Hyperparameter("float", 0.8, 0.01, 1.0, "Share of the features that each tree sees."),
     },
     "random-forest": {
-        "n_estimators": Parameter("integer", 100, 1, 10_000, "Trees of each class."),
-        "max_depth": Parameter("integer", 12, 1, 32, "Depth of a tree."),
+        "n_estimators": Hyperparameter("integer", 100, 1, 10_000, "Trees per class."),
+        "max_depth": Hyperparameter("integer", 12, 1, 32, "Depth of a tree."),
         "subsample": _ROWS,
-        "colsample_bynode": Parameter("float", 0.35, 0.01, 1.0, "Share of the features that each split chooses from."),
-        "learning_rate": Parameter("float", 2.0, 0.1, 10.0, "How sure the answers are where the trees agree."),
+        "colsample_bynode": Hyperparameter("float", 0.35, 0.01, 1.0, "Share of the features at each split."),
+        "learning_rate": Hyperparameter(
+            "float", 2.0, 0.1, 10.0, "How close probabilities come to 1 where the trees agree."
+        ),
     },
     "logistic-regression": {
-        "C": Parameter("float", 1.0, 1e-6, 1e6, "Freedom of the weights: the smaller, the closer they are kept to 0."),
-        "max_iter": Parameter("integer", 1000, 1, 100_000, "Steps of the optimiser at most."),
+        "C": Hyperparameter(
+            "float", 1.0, 1e-6, 1e6, "Inverse of regularisation strength: smaller keeps weights near 0."
+        ),
+        "max_iter": Hyperparameter("integer", 1000, 1, 100_000, "Maximum steps of the optimiser."),
     },
 }
 
 
 def check_parameters(estimator: Estimator, given: Mapping[str, Any]) -> dict[str, int | float]:
-    """The given parameters, each in its kind: a whole float will do for an integer.
+    """Return the given parameters, each converted to its kind: an integer may be given as a whole float.
 
-    Those that are not given are not added; `make_model` has their defaults.
+    `make_model` adds the defaults of the others.
 
     Raises:
-        ValueError: one is unknown, no number, or out of its bounds; a sentence that names it.
+        ValueError: a parameter is unknown, not a number, or out of bounds; the message names it.
     """
     known = PARAMETERS[estimator]
     checked: dict[str, int | float] = {}
@@ -75,8 +79,8 @@ def check_parameters(estimator: Estimator, given: Mapping[str, Any]) -> dict[str
     return checked
 
 
-def make_model(estimator: Estimator, parameters: Mapping[str, Any], seed: int) -> Classifier:
-    """A model to train, with these parameters and the defaults of all others.
+def make_model(estimator: Estimator, parameters: Mapping[str, Any], seed: int) -> TrainableClassifier:
+    """Return a model to train, with these parameters and the defaults of all others.
 
     Raises:
         ValueError: as `check_parameters`.
@@ -90,7 +94,7 @@ def make_model(estimator: Estimator, parameters: Mapping[str, Any], seed: int) -
     return IrisModel(**arguments, random_state=seed)
 
 
-def _fits(value: int | float, parameter: Parameter) -> bool:
+def _fits(value: int | float, parameter: Hyperparameter) -> bool:
     if not parameter.minimum <= value <= parameter.maximum:
         return False
     return parameter.kind == "float" or math.floor(value) == value

@@ -1,29 +1,17 @@
-"""The baseline of many trees that know nothing of each other: XGBoost's random forest, one round of them."""
+"""A random forest: XGBoost grows all its trees in one round of boosting."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from model_artifact.card import Estimator
-from model_artifact.predictors.trees import TreeModel
+from model_artifact.predictors.trees import RandomForestTrees
+from model_training.model import TrainableTrees
 
 
-class RandomForest(TreeModel):
-    """Trees that are each grown on a part of the rows, with a part of the features at each split.
+class RandomForest(TrainableTrees, RandomForestTrees):
+    """Trees that each see a share of the rows, and a share of the features at each split."""
 
-    `Classifier` says what it can do.
-    """
-
-    estimator: ClassVar[Estimator] = "random-forest"
-    parameter_names: ClassVar[tuple[str, ...]] = (
-        "n_estimators",
-        "max_depth",
-        "subsample",
-        "colsample_bynode",
-        "learning_rate",
-        "random_state",
-    )
-    # A third of the time of 256 for deep trees, and no worse a forest.
+    # A third of the training time of 256 bins for deep trees, with the same quality.
     max_bin: ClassVar[int] = 64
 
     def __init__(
@@ -43,15 +31,15 @@ class RandomForest(TreeModel):
         self.learning_rate = learning_rate
         self.random_state = random_state
 
-    def _training(self) -> tuple[dict[str, int | float | str], int]:
+    def _training_parameters(self) -> tuple[dict[str, int | float | str], int]:
         parameters: dict[str, int | float | str] = {
             "num_parallel_tree": self.n_estimators,
             "max_depth": self.max_depth,
             "subsample": self.subsample,
             "colsample_bynode": self.colsample_bynode,
-            # A forest takes one step, and one step of Newton's stops far short of certainty even where all trees agree.
+            # One Newton step stops far short of certainty, even where all trees agree.
             "learning_rate": self.learning_rate,
-            # Trees that grow to the end, as a forest's do: the defaults are meant for boosting.
+            # The trees of a forest are fully grown; XGBoost's defaults suit boosting.
             "reg_lambda": 1e-5,
             "min_child_weight": 0.1,
             "seed": self.random_state,

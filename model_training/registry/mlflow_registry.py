@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from model_artifact.card import ModelCard
-from model_artifact.mlflow.client import NotThere
+from model_artifact.errors import ArtifactError, RegistryError, RegistryNotFoundError, VersionRejected
 from model_artifact.mlflow.registered_model import (
     CARD_FILES,
     CHALLENGER,
@@ -31,11 +31,10 @@ from model_artifact.mlflow.registered_model import (
     RegisteredModel,
     artifact_path,
 )
-from model_artifact.pickling import Artifact, ArtifactError, read_card
+from model_artifact.pickling import Artifact, read_card
 from model_artifact.store import ArtifactStore
 from model_artifact.training_record import TrainingRecord
 from model_training.registry import plots
-from model_training.registry.registry import RegistryError, VersionRefused
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -135,7 +134,7 @@ class MlflowRegistry:
             if number == current:
                 continue
             # One that was deleted since is passed over.
-            with suppress(NotThere):
+            with suppress(RegistryNotFoundError):
                 found = self._model.version(number)
                 self._proved(found)
                 self._make_champion(found, model)
@@ -147,7 +146,7 @@ class MlflowRegistry:
         cards = []
         for found in self._model.versions():
             # What is refused, or was registered by somebody else, is not shown.
-            with suppress(ArtifactError, NotThere), tempfile.TemporaryDirectory() as name:
+            with suppress(ArtifactError, RegistryNotFoundError), tempfile.TemporaryDirectory() as name:
                 version = found.tag(VERSION_TAG)
                 if not version:
                     continue
@@ -172,7 +171,7 @@ class MlflowRegistry:
         try:
             return self._model.fetch(found, self._store, self._public_keys)
         except ArtifactError as error:
-            raise VersionRefused(f"version {found.version_name} is refused: {error}") from error
+            raise VersionRejected(f"version {found.version_name} is refused: {error}") from error
         except OSError as error:
             raise RegistryError(f"{self._store.root} cannot be written: {error.strerror}") from error
 
@@ -282,7 +281,7 @@ class MlflowRegistry:
         return points[::-1]
 
     def _experiment_id(self) -> str:
-        with suppress(NotThere):
+        with suppress(RegistryNotFoundError):
             answer = self._server.get("experiments/get-by-name", _ExperimentAnswer, experiment_name=self._experiment)
             return answer.experiment.experiment_id
         return self._server.send("experiments/create", {"name": self._experiment}, _ExperimentCreated).experiment_id
@@ -315,7 +314,7 @@ class MlflowRegistry:
         body = {"name": self._model.name, "key": key, "value": value}
         try:
             self._server.send("registered-models/set-tag", body, dict)
-        except NotThere:
+        except RegistryNotFoundError:
             # The first training failed: nothing is registered, and yet there is something to tell.
             self._ensure_model()
             self._server.send("registered-models/set-tag", body, dict)

@@ -6,20 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from model_artifact.card import ModelCard
-from model_artifact.pickling import Artifact, ArtifactError, load_artifact
+from model_artifact.errors import ArtifactError, RegistryError, VersionRejected
+from model_artifact.pickling import Artifact, load_artifact
 from model_artifact.store import ArtifactStore
 from model_artifact.training_record import TrainingRecord, read_record, write_record
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-
-class RegistryError(Exception):
-    """The registry cannot do what it was asked; the message is one sentence for an operator."""
-
-
-class VersionRefused(RegistryError):
-    """A version fails a check of the loader; the registry itself is well."""
 
 
 class Registry(Protocol):
@@ -29,7 +22,7 @@ class Registry(Protocol):
         """The proved champion; None where there is none yet.
 
         Raises:
-            VersionRefused: there is one, but it fails a check.
+            VersionRejected: there is one, but it fails a check.
             RegistryError: it cannot be asked.
         """
 
@@ -137,7 +130,7 @@ class StoreRegistry:
         try:
             return load_artifact(self._store.existing(version), version, self._public_keys)
         except ArtifactError as error:
-            raise VersionRefused(f"version {version} is refused: {error}") from error
+            raise VersionRejected(f"version {version} is refused: {error}") from error
 
 
 def open_registry(

@@ -46,7 +46,7 @@ def test_the_commands_in_their_order(store: ArtifactStore, tmp_path: Path) -> No
     commands, signing, openssl, rotation = said
     assert f"version {version} is current" in commands
     assert commands.splitlines()[-1].startswith(f"version {store.versions()[1]} is current")
-    assert f"good     {version}, signature verified" in signing
+    assert f"good      {version}, signature verified" in signing
     assert "Signature Verified Successfully" in openssl
     assert rotation.count("signature verified") == 2
 

@@ -5,7 +5,6 @@ Everything is imported inside the fixtures: the tests of the UI and of Nginx nee
 
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +64,6 @@ def store_of(trained_store: Path, tmp_path_factory: pytest.TempPathFactory) -> C
 
     from model_artifact.card import GoldenRow
     from model_artifact.pickling import load_artifact, save_artifact
-    from model_artifact.predictors.decision_table import TableError
     from model_artifact.store import ArtifactStore
     from model_training.data.datasets import load_iris
     from model_training.estimators.parameters import make_model
@@ -74,16 +72,12 @@ def store_of(trained_store: Path, tmp_path_factory: pytest.TempPathFactory) -> C
     def make(estimator: Any) -> Path:
         iris = load_iris()
         model = make_model(estimator, {}, 42).train(iris.X, iris.y)
-        with suppress(TableError):
-            model.tabulate()
+        model.specialise()
         first = ArtifactStore(trained_store)
         card = msgspec.structs.replace(
             load_artifact(first.folder(first.current())).card,
             model_version=estimator,
-            estimator=estimator,
-            hyperparameters=dict(model.hyperparameters),
-            predictor=model.predictor,
-            table_cells=model.table_cells,
+            **model.card_fields(),
             golden_rows=[
                 GoldenRow(features=row.tolist(), probabilities=model.predict_proba([row])[0].tolist())
                 for row in iris.X[::50]

@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from http_service.problems import sentence
+from model_artifact.errors import RegistryError
 from model_artifact.training_record import TrainingRecord
-from model_training.registry.registry import Registry, RegistryError
+from model_training.registry.registry import Registry
 from training_service.jobs.configuration_file import write_configuration
 from training_service.jobs.job_store import Job, JobStore, State, now
 from training_service.jobs.training_process import Event, TrainingProcess

@@ -12,7 +12,8 @@ from flask.typing import ResponseReturnValue
 
 from http_service.problems import Problem, sentence
 from model_artifact.card import ModelCard
-from model_training.registry.registry import Registry, RegistryError, VersionRefused
+from model_artifact.errors import RegistryError, VersionRejected
+from model_training.registry.registry import Registry
 from training_service.uploads import read_fields
 
 _switching = threading.Lock()
@@ -47,7 +48,7 @@ def blueprint(registry: Registry) -> Blueprint:
                 raise Problem(409, f"The gate rejected this version; only force activates it. {reasons}".strip())
             try:
                 registry.promote(version)
-            except VersionRefused as error:
+            except VersionRejected as error:
                 raise Problem(409, sentence(str(error))) from None
             if card.gate and not card.gate.passed:
                 _log.warning(

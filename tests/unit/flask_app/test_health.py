@@ -42,7 +42,7 @@ def test_without_a_model_the_reason_is_given(
 
 
 @pytest.mark.parametrize(
-    ("file", "reason"), [(MODEL_FILE, "bytes where its card says"), (CARD_FILE, "model_card.json cannot be used")]
+    ("file", "reason"), [(MODEL_FILE, "bytes, but its card records"), (CARD_FILE, "model_card.json cannot be used")]
 )
 def test_a_refused_model_is_not_served_and_the_reason_is_given(
     make_app: Any, store: ArtifactStore, version: str, setosa: Any, file: str, reason: str

@@ -1,4 +1,4 @@
-"""Signatures over the card: whatever is wrong with a key or a signature is refused with a sentence of its own."""
+"""Signatures of the card: each faulty key or signature is rejected with its own sentence."""
 
 import base64
 import os
@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from model_artifact.pickling import CARD_FILE, ArtifactError, load_artifact
+from model_artifact.errors import ArtifactError, SigningError
+from model_artifact.pickling import CARD_FILE, load_artifact
 from model_artifact.signature import (
     PRIVATE_KEY_FILE,
     PUBLIC_KEY_FILE,
     SIGNATURE_FILE,
-    SigningError,
     check_signature,
     new_key,
     public_key_text,
@@ -67,7 +67,7 @@ def _sentence(error: pytest.ExceptionInfo[Exception]) -> str:
     return sentence
 
 
-def _refusal(folder: Path, *keys: ed25519.Ed25519PrivateKey) -> str:
+def _rejection(folder: Path, *keys: ed25519.Ed25519PrivateKey) -> str:
     with pytest.raises(ArtifactError) as error:
         load_artifact(folder, folder.name, [key.public_key() for key in keys])
     assert str(folder.parent) not in str(error.value)
@@ -87,9 +87,9 @@ def test_a_new_pair_is_private_and_public_and_belongs_together(pair: tuple[Path,
 
 
 @pytest.mark.parametrize("there", [PRIVATE_KEY_FILE, PUBLIC_KEY_FILE])
-def test_a_key_is_never_written_over(there: str, tmp_path: Path) -> None:
+def test_a_key_is_never_overwritten(there: str, tmp_path: Path) -> None:
     (tmp_path / there).write_text("precious")
-    with pytest.raises(SigningError, match="never written over") as error:
+    with pytest.raises(SigningError, match="never overwritten") as error:
         new_key(tmp_path)
     assert there in _sentence(error)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(there, "precious")]
@@ -163,7 +163,7 @@ def test_a_signed_artifact_is_opened_with_and_without_a_key(signed: Path, key: A
     assert not load_artifact(signed, signed.name).signature_verified
 
 
-def test_tampering_is_refused(signed: Path, key: Any, other_key: Any, second_version: Path) -> None:
+def test_tampering_is_rejected(signed: Path, key: Any, other_key: Any, second_version: Path) -> None:
     """Each in turn on a fresh copy: what may be wrong, and the beginning of what is said."""
     card, signature = (signed / CARD_FILE).read_bytes(), (signed / SIGNATURE_FILE).read_bytes()
     garbage = "model_card.json.sig holds no Ed25519 signature"
@@ -193,38 +193,38 @@ def test_tampering_is_refused(signed: Path, key: Any, other_key: Any, second_ver
         (signed / SIGNATURE_FILE).unlink(missing_ok=True)
         if given is not None:
             (signed / SIGNATURE_FILE).write_bytes(given)
-        assert _refusal(signed, key).startswith(sentence), name
+        assert _rejection(signed, key).startswith(sentence), name
 
 
 def test_the_signature_is_checked_before_the_card_is_read(signed: Path, key: Any) -> None:
-    """What no trusted key signed meets no parser."""
+    """No parser reads a card without a trusted signature."""
     (signed / CARD_FILE).write_bytes(b'{"x":' + b"[" * 100_000)
-    assert "is not a signature of this card" in _refusal(signed, key)
+    assert "is not a signature of this card" in _rejection(signed, key)
 
 
-def test_a_signed_card_of_another_version_is_refused(signed: Path, key: Any) -> None:
+def test_a_signed_card_of_another_version_is_rejected(signed: Path, key: Any) -> None:
     """Both files of an old version in the folder of a new one."""
     moved = signed.rename(signed.with_name("v2"))
-    assert f"is the card of version {signed.name}, but it lies in the folder of version v2" in _refusal(moved, key)
+    assert f"is the card of version {signed.name}, but is in the folder of version v2" in _rejection(moved, key)
 
 
 def test_a_signature_does_not_excuse_a_changed_pickle(signed: Path, key: Any, second_version: Path) -> None:
     (signed / "iris_model.pkl").write_bytes((second_version / "iris_model.pkl").read_bytes())
-    assert "where its card says" in _refusal(signed, key)
+    assert "but its card records" in _rejection(signed, key)
 
 
-def test_what_is_refused_is_not_signed(store: ArtifactStore, version: str, key: Any) -> None:
+def test_what_is_rejected_is_not_signed(store: ArtifactStore, version: str, key: Any) -> None:
     with (store.folder(version) / "iris_model.pkl").open("ab") as file:
         file.write(b"!")
-    with pytest.raises(ArtifactError, match="bytes where its card says"):
+    with pytest.raises(ArtifactError, match="bytes, but its card records"):
         store.sign(version, key)
     assert not (store.folder(version) / SIGNATURE_FILE).exists()
 
 
-def test_signing_anew_replaces_the_signature(signed: Path, store: ArtifactStore, key: Any, other_key: Any) -> None:
+def test_signing_again_replaces_the_signature(signed: Path, store: ArtifactStore, key: Any, other_key: Any) -> None:
     store.sign(signed.name, other_key)
     load_artifact(signed, signed.name, [other_key.public_key()])
-    assert "is not a signature of this card" in _refusal(signed, key)
+    assert "is not a signature of this card" in _rejection(signed, key)
     assert sorted(path.name for path in signed.iterdir()) == ["iris_model.pkl", CARD_FILE, SIGNATURE_FILE]
     assert stat.S_IMODE((signed / SIGNATURE_FILE).stat().st_mode) == 0o644
 
@@ -276,7 +276,7 @@ def test_a_public_key_may_be_given_in_every_usual_way(key: Any, other_key: Any, 
         assert read_public_keys(setting) == (key.public_key(), other_key.public_key()), setting
 
 
-def test_what_is_no_public_key_is_refused_and_no_secret_repeated(key: Any, tmp_path: Path) -> None:
+def test_what_is_no_public_key_is_rejected_and_no_secret_repeated(key: Any, tmp_path: Path) -> None:
     strange = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
     secret = _private(key).decode()
@@ -293,13 +293,13 @@ def test_what_is_no_public_key_is_refused_and_no_secret_repeated(key: Any, tmp_p
         _public(strange).decode(): "a key of another type than Ed25519",
         _public(ec.generate_private_key(ec.SECP256R1())).decode(): "a key of another type than Ed25519",
         certificate: "holds a certificate, not an Ed25519 public key",
-        _public(key).decode()[:-20]: "PEM that is cut short",
-        _public(key).decode() + secret[:60]: "PEM that is cut short",
+        _public(key).decode()[:-20]: "truncated PEM",
+        _public(key).decode() + secret[:60]: "truncated PEM",
         _public(key).decode().replace("MC", "!!"): "no public key in PEM or base64",
         str(tmp_path / "none.pub"): "none.pub' cannot be read: No such file",
-        str(tmp_path / "empty.pub"): "is empty, so it is no key",
+        str(tmp_path / "empty.pub"): "is empty, so it is not a key",
         str(tmp_path / "folder.pub"): "cannot be read: Is a directory",
-        str(tmp_path / "large.pub"): "is too large, so it is no key",
+        str(tmp_path / "large.pub"): "is too large, so it is not a key",
         str(tmp_path / "binary.pub"): "no public key in PEM or base64",
         secret.split("\n")[1][:-3]: "cannot be read: No such file",
         "." * 5000: "cannot be read: File name too long",
@@ -315,14 +315,14 @@ def test_what_is_no_public_key_is_refused_and_no_secret_repeated(key: Any, tmp_p
         assert not any(line[:20] in str(error.value) for line in hidden)
 
 
-def test_what_is_no_private_key_is_refused(key: Any, tmp_path: Path) -> None:
+def test_what_is_no_private_key_is_rejected(key: Any, tmp_path: Path) -> None:
     faults: dict[bytes, str] = {
         _public(key): "holds a public key, which cannot sign",
         _private(rsa.generate_private_key(public_exponent=65537, key_size=2048)): "another type than Ed25519",
         _private(key, encryption=BestAvailableEncryption(b"x")): "protected by a passphrase",
         _private(key)[:-30]: "is no private key in PEM",
         _private(key, Encoding.DER): "is no private key in PEM",
-        b"": "is empty, so it is no key",
+        b"": "is empty, so it is not a key",
         b"hello": "is no private key in PEM",
     }
     for content, sentence in faults.items():
@@ -360,7 +360,7 @@ def test_a_bad_key_stops_training_before_it_begins(pair: tuple[Path, Path], tmp_
     assert train.main(["--store", str(tmp_path / "store"), "--sign-key", str(pair[1])]) == 1
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith("train: ") and "public key, which cannot sign" in said.err
-    # How it ended is all that is kept, for whoever watches over scheduled trainings.
+    # Only the outcome is kept, for alerts about scheduled trainings.
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["last_training.json"]
 
 
@@ -378,7 +378,7 @@ def test_failures_of_the_commands_are_one_sentence(
     monkeypatch.delenv("MODEL_SIGN_KEY", raising=False)
     root = ["--store", str(store.root)]
     for arguments, sentence in [
-        (["new-key", str(pair[0].parent)], "never written over"),
+        (["new-key", str(pair[0].parent)], "never overwritten"),
         (["sign", version, *root], "no key to sign with: name its file with --key or in MODEL_SIGN_KEY"),
         (["sign", "v2", "--key", str(pair[0]), *root], "the store has no version v2"),
         (["sign", "../v2", "--key", str(pair[0]), *root], "is not the name of a version"),
@@ -398,7 +398,7 @@ def test_failures_of_the_commands_are_one_sentence(
 
 
 def test_run_as_a_script_its_errors_are_sentences(repository: Path, tmp_path: Path) -> None:
-    """As `__main__` the module would be there twice, with two kinds of SigningError."""
+    """A module that runs as `__main__` and is imported too would have two kinds of SigningError."""
     (tmp_path / "signing.key").write_text("x")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "model_training.signing", "new-key", str(tmp_path)],

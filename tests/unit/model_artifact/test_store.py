@@ -1,4 +1,4 @@
-"""The folder of versions: every change is whole or not at all."""
+"""The folder of versions: every change is atomic."""
 
 import os
 import stat
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from model_artifact.pickling import ArtifactError, load_artifact
+from model_artifact.errors import ArtifactError
+from model_artifact.pickling import load_artifact
 from model_artifact.store import ArtifactStore
 
 
@@ -49,7 +50,7 @@ def test_a_failed_write_leaves_nothing(store: ArtifactStore, version: str) -> No
     assert store.current() == version
 
 
-def test_a_version_is_never_written_over(empty: ArtifactStore) -> None:
+def test_a_version_is_never_overwritten(empty: ArtifactStore) -> None:
     _fill(empty, "v1", "first")
     with pytest.raises(ArtifactError, match="version v1 exists already"):
         _fill(empty, "v1", "second")
@@ -131,9 +132,9 @@ TRAVERSALS = ["../../etc", "..", ".", "/etc", "a/../../b", "a/b", "a\\b\x00", ""
 @pytest.mark.parametrize("name", TRAVERSALS)
 def test_a_pointer_cannot_lead_out_of_the_store(store: ArtifactStore, name: str) -> None:
     (store.root / "current").write_text(name)
-    with pytest.raises(ArtifactError, match="is not the name of a version") as refusal:
+    with pytest.raises(ArtifactError, match="is not the name of a version") as rejection:
         store.current()
-    assert len(str(refusal.value)) < 300
+    assert len(str(rejection.value)) < 300
     with pytest.raises(ArtifactError, match="is not the name of a version"):
         store.activate(name)
 
@@ -146,7 +147,7 @@ def test_a_pointer_may_end_in_a_newline_or_not(store: ArtifactStore, version: st
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x00" * 10])
-def test_a_pointer_of_garbage_is_refused(store: ArtifactStore, content: bytes) -> None:
+def test_a_pointer_of_garbage_is_rejected(store: ArtifactStore, content: bytes) -> None:
     (store.root / "current").write_bytes(content)
     with pytest.raises(ArtifactError, match="is not the name of a version"):
         store.current()

@@ -88,7 +88,7 @@ def test_list_tells_the_state_of_signatures(
     assert states() == {version: "not checked", other_version: "none"}
     assert states("--public-key", public_key) == {version: "verified", other_version: "none"}
     shutil.copy(store.folder(version) / SIGNATURE_FILE, store.folder(other_version))
-    assert states("--public-key", public_key) == {version: "verified", other_version: "refused"}
+    assert states("--public-key", public_key) == {version: "verified", other_version: "invalid"}
 
 
 def test_list_of_damaged_and_foreign_things_goes_on(
@@ -123,22 +123,22 @@ def test_an_empty_store_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFi
 # activate
 
 
-def test_activate_proves_and_switches(command: Any, store: ArtifactStore, version: str, other_version: str) -> None:
+def test_activate_verifies_and_switches(command: Any, store: ArtifactStore, version: str, other_version: str) -> None:
     status, out, _ = command("activate", other_version)
     assert status == 0 and store.current() == other_version
     assert out == f"version {other_version} is current in {store.root} (it was {version}), not signed\n"
 
 
-def test_activate_refuses_what_the_api_would(
+def test_activate_rejects_what_the_api_would(
     command: Any, store: ArtifactStore, version: str, other_version: str
 ) -> None:
     _damage(store, other_version)
     status, out, err = command("activate", other_version)
     assert (status, out, store.current()) == (1, "", version)
-    assert err.startswith(f"store: version {other_version} is refused, and nothing was switched: iris_model.pkl has")
+    assert err.startswith(f"store: version {other_version} is rejected, and nothing was switched: iris_model.pkl has")
 
 
-def test_activate_refuses_what_is_not_signed_once_there_is_a_key(
+def test_activate_rejects_what_is_not_signed_once_there_is_a_key(
     command: Any, store: ArtifactStore, version: str, other_version: str, public_key: str, monkeypatch: Any
 ) -> None:
     assert "signature not checked" in command("activate", version)[1]
@@ -192,7 +192,7 @@ def test_a_roll_back_to_a_damaged_version_changes_nothing(
     for _ in range(2):
         status, _, err = command("rollback")
         assert (status, store.current()) == (1, other_version)
-        assert f"version {version} is refused, and nothing was switched" in err
+        assert f"version {version} is rejected, and nothing was switched" in err
 
 
 def test_a_roll_back_from_a_lost_pointer(command: Any, store: ArtifactStore, version: str, other_version: str) -> None:
@@ -202,7 +202,7 @@ def test_a_roll_back_from_a_lost_pointer(command: Any, store: ArtifactStore, ver
 
 
 @pytest.mark.parametrize("step", [1, 2])
-def test_whoever_dies_between_the_two_writes_leaves_a_good_store(
+def test_a_crash_between_the_two_writes_leaves_a_good_store(
     command: Any,
     store: ArtifactStore,
     version: str,
@@ -284,12 +284,12 @@ def test_verify_prints_each_outcome(
     status, out, _ = command("verify")
     assert status == 0
     assert sorted(out.splitlines()) == sorted(
-        [f"good     {version}, signature not checked (no public key is set)", f"good     {other_version}, not signed"]
+        [f"good      {version}, signature not checked (no public key is set)", f"good      {other_version}, not signed"]
     )
     status, out, _ = command("verify", "--public-key", public_key)
     assert status == 1
-    assert f"good     {version}, signature verified\n" in out
-    assert f"refused  {other_version}: model_card.json.sig is missing" in out
+    assert f"good      {version}, signature verified\n" in out
+    assert f"rejected  {other_version}: model_card.json.sig is missing" in out
     assert command("verify", version, "--public-key", public_key)[0] == 0
 
 
@@ -300,8 +300,8 @@ def test_verify_finds_damage_and_a_pointer_to_nothing(
     (store.root / "current").write_text("none")
     status, out, _ = command("verify")
     assert status == 1
-    assert f"good     {version}, not signed\n" in out and f"refused  {other_version}: iris_model.pkl has" in out
-    assert "refused  current: the store has no version none" in out
+    assert f"good      {version}, not signed\n" in out and f"rejected  {other_version}: iris_model.pkl has" in out
+    assert "rejected  current: the store has no version none" in out
     assert command("verify", version)[0] == 0
     assert command("verify", "none")[0] == 1
 
@@ -373,77 +373,3 @@ def test_it_needs_no_training_package(repository: Path, store: ArtifactStore) ->
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=repository, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture
-def new_store(tmp_path: Path) -> ArtifactStore:
-    """Where nothing is yet, not even the folder."""
-    return ArtifactStore(tmp_path / "new" / "store")
-
-
-def _seed(into: ArtifactStore, source: ArtifactStore, *options: str) -> int:
-    return store_module.main(["seed", str(source.root), "--store", str(into.root), *options])
-
-
-def test_seed_takes_over_what_serves_there(
-    store: ArtifactStore, version: str, other_version: str, new_store: ArtifactStore
-) -> None:
-    assert _seed(new_store, store) == 0
-    assert (new_store.versions(), new_store.current()) == ([version], version)
-    for path in store.folder(version).iterdir():
-        assert (new_store.folder(version) / path.name).read_bytes() == path.read_bytes()
-    assert store_module.main(["verify", "--store", str(new_store.root)]) == 0
-
-
-def test_seed_changes_no_choice_that_was_made(
-    store: ArtifactStore, version: str, other_version: str, new_store: ArtifactStore, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert _seed(new_store, store) == 0
-    store.activate(other_version)
-    assert _seed(new_store, store) == 0
-    assert new_store.current() == version
-    (new_store.root / "current").write_text("?")
-    capsys.readouterr()
-    assert _seed(new_store, store) == 0
-    assert (new_store.root / "current").read_text() == "?"
-    assert capsys.readouterr().out == f"the pointer of {new_store.root} stays as it is\n"
-
-
-def test_seed_takes_nothing_over_that_would_be_refused(
-    store: ArtifactStore, version: str, new_store: ArtifactStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _, key = new_key(tmp_path / "keys")
-    assert _seed(new_store, store, "--public-key", str(key)) == 0
-    assert "is refused" in capsys.readouterr().err
-    _damage(store, version)
-    for source in (store, ArtifactStore(tmp_path / "nowhere")):
-        assert _seed(new_store, source) == 0
-        assert "nothing was taken over" in capsys.readouterr().err
-    assert not new_store.root.exists()
-
-
-def _seed_when_told(start: Any, into: ArtifactStore, source: ArtifactStore) -> None:
-    start.wait(30)
-    sys.exit(_seed(into, source))
-
-
-def test_seed_by_several_at_once(store: ArtifactStore, version: str, new_store: ArtifactStore) -> None:
-    """As the replicas of a first deployment do."""
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(4)
-    processes = [context.Process(target=_seed_when_told, args=(start, new_store, store)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(30)
-    assert [process.exitcode for process in processes] == [0] * 4
-    assert (new_store.versions(), new_store.current()) == ([version], version)
-    assert [entry.name for entry in (new_store.root / "versions").iterdir()] == [version]
-
-
-def test_seed_says_where_it_cannot_write(
-    store: ArtifactStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "file").write_text("")
-    assert _seed(ArtifactStore(tmp_path / "file" / "store"), store) == 1
-    assert "choose another --store" in capsys.readouterr().err

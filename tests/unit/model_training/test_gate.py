@@ -1,4 +1,4 @@
-"""The gate: what a new model has to reach, and the sentences that say why it did not."""
+"""The gate: its rules, and the sentences that give the reasons of a rejection."""
 
 import tracemalloc
 from typing import Any
@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss
 
 from model_training.configuration import GateRules
 from model_training.evaluation import row_log_losses
-from model_training.gate import judge
+from model_training.gate import decide
 
 DEFAULTS = GateRules()
 SHARES = (0.5, 0.3, 0.2)
@@ -28,28 +28,28 @@ def model(wrong: int, sure: float = 0.9, seed: int = 0) -> Any:
 
 def gate(challenger: Any, champion: Any = None, rules: GateRules = DEFAULTS, **options: Any) -> Any:
     named = None if champion is None else ("v1", champion)
-    return judge(rules, LABELS, challenger, shares=SHARES, champion=named, seed=42, **options)
+    return decide(rules, LABELS, challenger, shares=SHARES, champion=named, seed=42, **options)
 
 
-def test_the_first_model_passes_if_it_beats_a_guess() -> None:
+def test_the_first_model_passes_if_it_beats_the_baseline() -> None:
     judged = gate(model(20))
     assert (judged.passed, judged.forced, judged.champion_version, judged.comparisons) == (True, False, None, [])
     assert judged.reasons == ["There is no champion to compare with."]
     assert judged.held_out_rows == 200
 
 
-def test_a_guess_does_not_pass() -> None:
+def test_the_baseline_does_not_pass() -> None:
     judged = gate(np.tile(np.array(SHARES, dtype=np.float32), (200, 1)))
     assert not judged.passed
     assert judged.reasons[:2] == [
-        "Its accuracy 0.5000 is no better than a guess: to name the commonest class of the training rows every time has"
-        " 0.5000.",
-        "Its log loss 1.0297 is no better than a guess: the classes' shares in the training rows as probabilities have"
-        " 1.0297.",
+        "Its accuracy 0.5000 is no better than the majority-class baseline: always predicting the most frequent class"
+        " of the training rows gives 0.5000.",
+        "Its log loss 1.0297 is no better than the baseline: the classes' shares in the training rows as probabilities"
+        " give 1.0297.",
     ]
 
 
-def test_a_model_that_is_right_but_sure_of_its_mistakes_is_no_better_than_a_guess() -> None:
+def test_a_model_that_is_right_but_sure_of_its_mistakes_is_no_better_than_the_baseline() -> None:
     judged = gate(model(60, sure=0.9999))
     assert not judged.passed
     assert [reason.split(" ")[1] for reason in judged.reasons] == ["log", "is"]
@@ -79,7 +79,7 @@ def test_the_champions_equal_passes_with_no_gain() -> None:
         assert item.champion == item.challenger
 
 
-def test_a_better_model_passes_and_its_gain_is_told() -> None:
+def test_a_better_model_passes_and_its_gain_is_recorded() -> None:
     accuracy, losses = gate(model(10), model(40, seed=1)).comparisons
     assert (accuracy.champion, accuracy.challenger) == (0.8, 0.95)
     assert accuracy.gain == pytest.approx(0.15)
@@ -88,14 +88,14 @@ def test_a_better_model_passes_and_its_gain_is_told() -> None:
     assert accuracy.worse_share == losses.worse_share == 0
 
 
-def test_a_worse_model_is_refused_with_the_numbers() -> None:
+def test_a_worse_model_is_rejected_with_the_numbers() -> None:
     judged = gate(model(60, seed=1), model(10))
     assert not judged.passed
     assert judged.reasons == [
-        "Its accuracy 0.7000 is worse than the 0.9500 of champion v1 on the same 200 held-out rows: in 100% of 2000"
-        " resamples by more than 0.01, where 50% are allowed.",
-        "Its log loss 0.9725 is worse than the 0.2499 of champion v1 on the same 200 held-out rows: in 100% of 2000"
-        " resamples by more than 0.05, where 50% are allowed.",
+        "Its accuracy 0.7000 is worse than the 0.9500 of champion v1 on the same 200 held-out rows: it is worse by more"
+        " than 0.01 in 100% of 2000 resamples, and 50% are allowed.",
+        "Its log loss 0.9725 is worse than the 0.2499 of champion v1 on the same 200 held-out rows: it is worse by more"
+        " than 0.05 in 100% of 2000 resamples, and 50% are allowed.",
     ]
 
 
@@ -108,7 +108,7 @@ def test_a_loss_within_the_tolerance_passes_and_beyond_it_does_not() -> None:
     assert gate(model(26), champion, GateRules(max_worse_share=1, log_loss_tolerance=1)).passed
 
 
-def test_log_loss_alone_can_refuse() -> None:
+def test_log_loss_alone_can_reject() -> None:
     judged = gate(model(20, sure=0.6), model(20, sure=0.9))
     assert not judged.passed
     assert [reason[:12] for reason in judged.reasons] == ["Its log loss"]
@@ -163,7 +163,7 @@ def test_many_held_out_rows_are_judged_as_few_are_in_little_memory() -> None:
     champion, challenger = (np.tile(model(40, seed=seed), (250, 1)) for seed in (0, 1))
     tracemalloc.start()
     rules = GateRules(resamples=500)
-    judged = judge(rules, labels, challenger, shares=SHARES, champion=("v1", champion), seed=1)
+    judged = decide(rules, labels, challenger, shares=SHARES, champion=("v1", champion), seed=1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 25e6

@@ -1,4 +1,4 @@
-"""The estimator: what it refuses, what it computes, and that its pickle changes nothing."""
+"""The estimator: what it rejects, what it computes, and that its pickle changes nothing."""
 
 import pickle
 import subprocess
@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_artifact.errors import NotTrainedError
 from model_training.data.datasets import load_iris
 from model_training.evaluation import classification_metrics, cross_validate
-from model_training.model import IrisModel, NotTrainedError
+from model_training.model import IrisModel
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_no_rows_give_no_probabilities(model: IrisModel) -> None:
 
 
 @pytest.mark.parametrize("shape", [(4,), (1, 3), (1, 5), (1, 1, 4)])
-def test_rows_of_another_shape_are_refused(model: IrisModel, shape: tuple[int, ...]) -> None:
+def test_rows_of_another_shape_are_rejected(model: IrisModel, shape: tuple[int, ...]) -> None:
     """XGBoost itself would answer, with wrong numbers (kserve#1513)."""
     with pytest.raises(ValueError, match=r"a row has 4 features|rows must have shape"):
         model.predict_proba(np.ones(shape))
@@ -111,7 +112,7 @@ def test_rows_of_another_shape_are_refused(model: IrisModel, shape: tuple[int, .
         ([-1, 0, 1], "labels must be 0..k-1"),
     ],
 )
-def test_labels_that_cannot_be_learned_are_refused(labels: object, sentence: str) -> None:
+def test_labels_that_cannot_be_learned_are_rejected(labels: object, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         IrisModel().train(np.ones((3, 2)), labels)
 

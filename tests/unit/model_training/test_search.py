@@ -37,16 +37,16 @@ def test_what_is_searched_lies_within_what_may_be_set(estimator: Any) -> None:
 
 
 def test_it_finds_better_than_the_defaults_and_tells_its_progress() -> None:
-    told: list[tuple[float, str]] = []
-    found = search(progress=lambda share, text: told.append((share, text)))
+    reported: list[tuple[float, str]] = []
+    found = search(progress=lambda share, text: reported.append((share, text)))
     assert loss("logistic-regression", found) < loss("logistic-regression", {}) - 0.02
-    assert [share for share, _ in told] == [number / 8 for number in range(1, 9)]
-    assert told[0][
+    assert [share for share, _ in reported] == [number / 8 for number in range(1, 9)]
+    assert reported[0][
         1
     ] == f"trial 1 of 8: log loss {loss('logistic-regression', {}):.4f} over 3 folds, the best so far" + (
         f" {loss('logistic-regression', {}):.4f}"
     )
-    assert told[-1][1].endswith(f"the best so far {loss('logistic-regression', found):.4f}")
+    assert reported[-1][1].endswith(f"the best so far {loss('logistic-regression', found):.4f}")
 
 
 def test_one_trial_is_the_defaults() -> None:
@@ -68,9 +68,9 @@ def test_what_is_fixed_stays_and_the_same_seed_finds_the_same(estimator: Any) ->
     [
         ({"fixed": {"C": 1}}, "there is nothing to search: C of logistic-regression are given"),
         ({"fixed": {"C": -1}}, "C of logistic-regression must be a number from"),
-        ({"trials": 0}, "a search needs 1 trial at least, not 0"),
-        ({"folds": 0}, "a search needs 2 folds at least to judge by, not 0"),
-        ({"folds": 51}, "a class has 50 rows to train, too few for 51 folds"),
+        ({"trials": 0}, "a search needs at least 1 trial, not 0"),
+        ({"folds": 0}, "a search needs at least 2 folds, not 0"),
+        ({"folds": 51}, "a class has 50 training rows, too few for 51 folds"),
     ],
 )
 def test_what_cannot_be_searched_is_said(options: dict[str, Any], sentence: str) -> None:
@@ -78,7 +78,7 @@ def test_what_cannot_be_searched_is_said(options: dict[str, Any], sentence: str)
         search(**options)
 
 
-def test_rows_that_the_estimator_refuses_end_it_with_its_sentence(capfd: pytest.CaptureFixture[str]) -> None:
+def test_rows_that_the_estimator_rejects_end_it_with_its_sentence(capfd: pytest.CaptureFixture[str]) -> None:
     iris = load_iris()
     X = iris.X.copy()
     X[0, 0] = np.nan

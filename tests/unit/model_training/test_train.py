@@ -1,6 +1,7 @@
 """The command `python -m model_training.train`, as a person runs it."""
 
 import os
+import pickle
 import pty
 import re
 import subprocess
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from model_artifact.pickling import ArtifactError, load_artifact
+from model_artifact.errors import ArtifactError
+from model_artifact.pickling import MODEL_FILE, load_artifact
 from model_artifact.predictors import decision_table
 from model_artifact.store import ArtifactStore
 from model_training import train, training
 from model_training.data.datasets import load_iris
-from model_training.model import HYPERPARAMETERS, IrisModel
+from model_training.model import IrisModel
 from model_training.model_card import git_commit
 
 OPTIONS = "data store n-estimators max-depth learning-rate subsample colsample-bytree test-size seed".split()
@@ -105,8 +107,8 @@ def test_every_hyperparameter_reaches_the_model(tmp_path: Path) -> None:
     arguments = [f"--{name}={value}" for name, value in {**values, "seed": 9, "store": tmp_path}.items()]
     assert train.main(arguments) == 0
     store = ArtifactStore(tmp_path)
-    model = load_artifact(store.folder(store.current())).model
-    assert [getattr(model, name) for name in HYPERPARAMETERS] == [*values.values(), 9]
+    model = pickle.loads((store.folder(store.current()) / MODEL_FILE).read_bytes())
+    assert list(model.hyperparameters.values()) == [*values.values(), 9]
     assert len(model.booster.get_dump()) == 2 * 3
 
 
@@ -190,15 +192,15 @@ def test_a_write_that_fails_keeps_the_version_that_was_current(
     assert [path.name for path in (store.root / "versions").iterdir()] == [version]
 
 
-def test_what_the_loader_refuses_never_becomes_current(
+def test_what_the_loader_rejects_never_becomes_current(
     store: ArtifactStore, version: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise ArtifactError("iris_model.pkl is refused.")
+    def reject(*_: object) -> None:
+        raise ArtifactError("iris_model.pkl is rejected.")
 
-    monkeypatch.setattr(training, "load_artifact", refuse)
+    monkeypatch.setattr(training, "load_artifact", reject)
     assert train.main(["--store", str(store.root), "--n-estimators", "1"]) == 1
-    assert capsys.readouterr().err == "train: iris_model.pkl is refused.\n"
+    assert capsys.readouterr().err == "train: iris_model.pkl is rejected.\n"
     assert store.versions() == [version] == [store.current()]
 
 

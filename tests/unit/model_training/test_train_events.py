@@ -68,7 +68,7 @@ def test_a_long_file_name_does_not_end_a_training(run: Run, flowers: Path) -> No
     assert (status, events[-1]["card"]["model_name"]) == (0, "n" * 128)
 
 
-def test_a_column_with_values_in_held_out_rows_alone_is_refused_by_name(run: Run, flowers: Path) -> None:
+def test_a_column_with_values_in_held_out_rows_alone_is_rejected_by_name(run: Run, flowers: Path) -> None:
     head, *rows = flowers.read_text().splitlines()
     said = set()
     for seed in range(40):
@@ -78,7 +78,7 @@ def test_a_column_with_values_in_held_out_rows_alone_is_refused_by_name(run: Run
         if status == 1:
             said.add(events[-1]["text"])
             break
-    assert said == {"Column rare has no value in the rows to train from, only in those held out; ignore such columns."}
+    assert said == {"Column rare has no value in the training rows, only in held-out ones; ignore such columns."}
 
 
 def test_a_file_a_configuration_and_options(run: Run, flowers: Path, tmp_path: Path) -> None:
@@ -141,11 +141,11 @@ def test_a_threshold_rejects_even_the_first_model(run: Run, tmp_path: Path) -> N
     assert not (tmp_path / "store" / "current").exists()
 
 
-@pytest.mark.parametrize("champion", ["other table", "refused"])
+@pytest.mark.parametrize("champion", ["other table", "rejected"])
 def test_a_champion_that_cannot_be_compared_is_named(run: Run, champion: str, tmp_path: Path) -> None:
     _, first = run("--data", "digits" if champion == "other table" else "iris", "--n-estimators", 2, "--folds", 0)
     version = first[-1]["version"]
-    if champion == "refused":
+    if champion == "rejected":
         with (tmp_path / "store" / "versions" / version / "iris_model.pkl").open("ab") as file:
             file.write(b"x")
     status, events = run("--n-estimators", 2)
@@ -319,7 +319,7 @@ def test_a_table_that_has_grown_is_judged_by_rows_that_the_champion_does_not_kno
     accuracy = [card["gate"]["comparisons"][0]["champion"] for card in (grown, other)]
     assert abs(accuracy[0] - first["metrics"]["accuracy"]) < 0.05
     assert accuracy[1] > first["metrics"]["accuracy"] + 0.15
-    knows = "was trained with another seed or test_size (42, 0.2), so it knows many of these rows"
+    knows = "was trained with another seed or test_size (42, 0.2), so it was trained on many of these rows"
     assert [knows in " ".join(card["gate"]["reasons"]) for card in (grown, other)] == [False, True]
 
 
@@ -335,7 +335,7 @@ def test_of_two_trainings_the_later_one_meets_the_earlier_ones_champion(run: Run
         [sys.executable, "-m", "model_training.train", *options], stdout=subprocess.PIPE, text=True
     ) as later:
         assert later.stdout
-        with store.judging():
+        with store.gate_lock():
             # As far as it comes while another training is being judged.
             while json.loads(later.stdout.readline())["stage"] != "gate":
                 pass

@@ -7,6 +7,7 @@ By hand and not in the tests: MLServer brings CUDA and a gigabyte, and its answe
 """
 
 import json
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any
 
 import requests
 
-from model_artifact.pickling import load_artifact
+from model_artifact.pickling import MODEL_FILE
 from model_artifact.store import ArtifactStore
 
 ANSWERS = Path(__file__).with_name("mlserver_answers.json")
@@ -73,8 +74,7 @@ REQUESTS = {
 
 def main(mlserver: str, store: ArtifactStore) -> None:
     """Write ANSWERS."""
-    version = store.current()
-    booster = load_artifact(store.folder(version), version).model.booster
+    booster = pickle.loads((store.folder(store.current()) / MODEL_FILE).read_bytes()).booster
     # MLServer takes a model without this for a regressor.
     booster.set_attr(scikit_learn=json.dumps({"_estimator_type": "classifier"}))
     with tempfile.TemporaryDirectory() as folder:

@@ -84,7 +84,7 @@ def test_a_bad_version_never_replaces_a_good_one_and_is_logged_once(
     assert holder.served.version == version
     (line,) = log.lines("model rejected")
     assert (line["level"], line["still_serving"]) == ("error", version)
-    assert "bytes where its card says" in line["reason"]
+    assert "bytes, but its card records" in line["reason"]
 
     # Mended in its place, it is taken without another switch.
     bad.write_bytes(whole)

@@ -1,4 +1,4 @@
-"""Servers that are no MLflow, or are ill: each becomes one sentence, within bounds of time and size."""
+"""Broken servers, and servers other than MLflow: each gives one sentence, within limits of time and size."""
 
 import base64
 import http.server
@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from model_artifact.mlflow.client import NotThere, TrackingServer
-from model_training.registry.registry import RegistryError
+from model_artifact.errors import RegistryError, RegistryNotFoundError
+from model_artifact.mlflow.client import TrackingServer
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers as the test says, and keeps what it was asked."""
+    """Answer as the test demands, and keep the requests."""
 
     answer: Answer
     asked: list[Any]
@@ -68,7 +68,7 @@ def say(status: int, content: bytes = b"{}", length: int | None = None, **header
     [
         (say(200, b"<html>a login page</html>"), "does not answer as MLflow does: "),
         (say(200, b"\xff\xfe"), "does not answer as MLflow does: "),
-        (say(200, b'{"a": 1}', length=100), "broke off: 92 bytes of its answer are missing"),
+        (say(200, b'{"a": 1}', length=100), "closed the connection: 92 bytes of the response are missing"),
         (say(502, b"<html>a proxy's page</html>"), "answered 502$"),
         (say(403, b"Invalid Host header"), "answered 403: Invalid Host header$"),
         (say(401, b""), "answered 401: set MLFLOW_TRACKING_USERNAME and"),
@@ -83,12 +83,12 @@ def test_a_wrong_answer_is_one_sentence(serve: Any, answer: Answer, reason: str)
     address, _ = serve(answer)
     with pytest.raises(RegistryError, match=reason) as caught:
         TrackingServer(address).get("x", dict)
-    assert not isinstance(caught.value, NotThere)
+    assert not isinstance(caught.value, RegistryNotFoundError)
 
 
-def test_what_does_not_exist_is_told_from_a_wrong_address(serve: Any) -> None:
+def test_a_missing_model_is_distinguished_from_a_wrong_address(serve: Any) -> None:
     address, _ = serve(say(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such model"}'))
-    with pytest.raises(NotThere, match="no such model"):
+    with pytest.raises(RegistryNotFoundError, match="no such model"):
         TrackingServer(address).get("x", dict)
 
 
@@ -115,7 +115,7 @@ def test_a_file_that_is_too_large_is_left(serve: Any, tmp_path: Path) -> None:
     server = TrackingServer(address)
     server.download("a b/ü", tmp_path / "file", 1001, 10)
     assert (tmp_path / "file").stat().st_size == 1001
-    with pytest.raises(RegistryError, match="a b/ü has more than the 1000 bytes that are taken"):
+    with pytest.raises(RegistryError, match="a b/ü has more than the limit of 1000 bytes"):
         server.download("a b/ü", tmp_path / "file", 1000, 10)
 
 
@@ -131,7 +131,7 @@ def test_a_trickle_ends_in_time(serve: Any, tmp_path: Path) -> None:
 
     address, _ = serve(trickle)
     began = time.monotonic()
-    with pytest.raises(RegistryError, match="is too slow: file did not come in time"):
+    with pytest.raises(RegistryError, match="is too slow: file did not arrive in time"):
         TrackingServer(address).download("file", tmp_path / "file", 1000, 0.3)
     over.set()
     assert time.monotonic() - began < 5

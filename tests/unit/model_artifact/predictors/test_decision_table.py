@@ -1,4 +1,4 @@
-"""The table is XGBoost bit by bit, at every threshold and beside it; what is not is found."""
+"""The table gives the bits of XGBoost at and beside every threshold; other tables are rejected."""
 
 import pickle
 import struct
@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import xgboost
 
+from model_artifact.errors import DecisionTableError
 from model_artifact.predictors import decision_table
 from model_artifact.predictors.decision_table import (
     DecisionTable,
-    TableError,
     build_table,
-    proof_rows,
-    prove_table,
     read_thresholds,
     tabulate,
+    verification_rows,
+    verify_table,
 )
 from model_artifact.predictors.native_booster import NativeBooster
 from model_training.data.datasets import load_iris
@@ -75,7 +75,7 @@ def test_a_feature_with_hundreds_of_thresholds_is_searched() -> None:
     booster = native(X, (np.sin(X[:, 0] * 100) > 0).astype(int), rounds=30)
     table = tabulate(booster)
     thresholds, _ = read_thresholds(booster)
-    assert len(thresholds[0]) > decision_table._COMPARED_THRESHOLDS
+    assert len(thresholds[0]) > decision_table._MAX_COMPARED_THRESHOLDS
     rows = np.concatenate([neighbours(thresholds, 5000, 1), np.float32([[np.inf], [-np.inf], [np.nan]])])
     assert table.predict(rows).tobytes() == booster.predict(rows).tobytes()
 
@@ -91,7 +91,7 @@ def test_infinities_are_no_missing_values(booster: NativeBooster) -> None:
 
 
 def test_a_double_is_rounded_to_float32_before_it_is_placed(booster: NativeBooster) -> None:
-    """Beside a threshold the double lies on the other side of it: 61 of 10,000 such rows went wrong without."""
+    """Beside a threshold the double is on its other side: without rounding, 61 of 10,000 such rows were wrong."""
     table = tabulate(booster)
     thresholds, _ = read_thresholds(booster)
     moved = 0
@@ -104,7 +104,7 @@ def test_a_double_is_rounded_to_float32_before_it_is_placed(booster: NativeBoost
             assert table.predict_one(row) == expected
             row[feature] = float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
             moved += expected != booster.predict(np.array([row], dtype=np.float32))[0].tolist()
-    assert moved, "no threshold of this model changes this row, so this proves nothing"
+    assert moved, "no threshold of this model changes this row, so the test shows nothing"
 
 
 def test_no_rows_and_many_rows(booster: NativeBooster) -> None:
@@ -124,27 +124,27 @@ def test_no_rows_and_many_rows(booster: NativeBooster) -> None:
         ([1, 2, 3, 1e39], OverflowError),
     ],
 )
-def test_what_is_no_row_is_refused(booster: NativeBooster, values: list[float], error: type[Exception]) -> None:
+def test_what_is_no_row_is_rejected(booster: NativeBooster, values: list[float], error: type[Exception]) -> None:
     with pytest.raises(error):
         tabulate(booster).predict_one(values)
 
 
-# The proof
+# Verification
 
 
-def test_the_proofs_rows_hold_every_threshold_its_neighbours_and_missing_values(booster: NativeBooster) -> None:
+def test_verification_covers_every_threshold_its_neighbours_and_missing_values(booster: NativeBooster) -> None:
     thresholds, _ = read_thresholds(booster)
-    rows = proof_rows(thresholds)
+    rows = verification_rows(thresholds)
     assert len(rows) >= 20_000
-    assert np.array_equal(rows, proof_rows(thresholds), equal_nan=True), "the proof must be the same every time"
+    assert np.array_equal(rows, verification_rows(thresholds), equal_nan=True), "the rows must be the same every time"
     for column, values in zip(rows.T, thresholds, strict=True):
         assert np.isnan(column).any() and not np.isnan(column).all()
-        for telling in (values, np.nextafter(values, np.float32(-np.inf)), np.nextafter(values, np.float32(np.inf))):
-            assert np.isin(telling, column).all()
+        for critical in (values, np.nextafter(values, np.float32(-np.inf)), np.nextafter(values, np.float32(np.inf))):
+            assert np.isin(critical, column).all()
 
 
 def _moved_threshold(thresholds: list[np.ndarray], cells: np.ndarray) -> Any:
-    """By the least that float32 can tell."""
+    """By the smallest step of float32."""
     thresholds[2] = thresholds[2].copy()
     thresholds[2][1] = np.nextafter(thresholds[2][1], np.float32(np.inf))
 
@@ -174,29 +174,29 @@ def _other_width(thresholds: list[np.ndarray], cells: np.ndarray) -> Any:
 @pytest.mark.parametrize(
     "tamper", [_moved_threshold, _no_missing, _one_cell, _swapped_classes, _not_a_number, _other_width]
 )
-def test_a_table_that_differs_from_xgboost_fails_its_proof(
+def test_a_table_that_differs_from_xgboost_is_rejected(
     booster: NativeBooster, tamper: Callable[[list[np.ndarray], np.ndarray], Any]
 ) -> None:
     thresholds, n_trees = read_thresholds(booster)
     good = build_table(booster, thresholds, n_trees)
-    prove_table(good, booster, thresholds)
+    verify_table(good, booster, thresholds)
     cells = good._probabilities.copy()
     changed = list(thresholds)
     changed, cells = tamper(changed, cells) or (changed, cells)
-    with pytest.raises(TableError, match="a row of its proof gets"):
-        prove_table(DecisionTable(changed, cells), booster, thresholds)
+    with pytest.raises(DecisionTableError, match=r"a row gets another class|the probability of a row differs"):
+        verify_table(DecisionTable(changed, cells), booster, thresholds)
 
 
-def test_the_proof_is_about_single_rows_as_well(booster: NativeBooster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are placed by other code than many."""
+def test_single_rows_are_verified_too(booster: NativeBooster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other code finds their cells."""
     thresholds, n_trees = read_thresholds(booster)
     table = build_table(booster, thresholds, n_trees)
     right = DecisionTable.predict_one
     monkeypatch.setattr(
         DecisionTable, "predict_one", lambda self, row: [value + 1e-3 * (row[0] == 0) for value in right(self, row)]
     )
-    with pytest.raises(TableError, match=r"0\.001 off"):
-        prove_table(table, booster, thresholds)
+    with pytest.raises(DecisionTableError, match=r"differs by 0\.001"):
+        verify_table(table, booster, thresholds)
 
 
 # What has no table
@@ -205,26 +205,26 @@ def test_the_proof_is_about_single_rows_as_well(booster: NativeBooster, monkeypa
 def test_too_many_cells_have_no_table() -> None:
     chance = np.random.default_rng(0)
     X = chance.normal(size=(500, 8))
-    with pytest.raises(TableError, match="cells, more than 262144"):
+    with pytest.raises(DecisionTableError, match="cells, more than 262144"):
         tabulate(native(X, np.arange(500) % 2, rounds=20))
 
 
 def test_hundreds_of_features_are_counted_and_not_computed() -> None:
     chance = np.random.default_rng(0)
     X = chance.normal(size=(300, 500))
-    with pytest.raises(TableError, match="cells, more than"):
+    with pytest.raises(DecisionTableError, match="cells, more than"):
         tabulate(native(X, np.arange(300) % 2, rounds=60))
 
 
-def test_too_much_work_and_too_large_a_table_are_refused(
+def test_too_much_work_and_too_large_a_table_are_rejected(
     booster: NativeBooster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(decision_table, "MAX_FILL_STEPS", 1000)
-        with pytest.raises(TableError, match="30 trees take too long"):
+        with pytest.raises(DecisionTableError, match="30 trees take too long"):
             tabulate(booster)
     monkeypatch.setattr(decision_table, "MAX_TABLE_BYTES", 1000)
-    with pytest.raises(TableError, match="more than 1000 bytes"):
+    with pytest.raises(DecisionTableError, match="more than 1000 bytes"):
         tabulate(booster)
 
 
@@ -236,8 +236,8 @@ def test_other_boosters_have_no_table_or_one_that_equals_them(kind: str) -> None
     booster = native(iris.X, iris.y, rounds=4, booster=kind)
     try:
         table = tabulate(booster)
-    except TableError as reason:
-        assert f"it is a {kind}, not gbtree" in str(reason) or "not made of trees" in str(reason)
+    except DecisionTableError as reason:
+        assert f"it is a {kind}, not gbtree" in str(reason) or "trees in an unknown form" in str(reason)
     else:
         rows = neighbours(read_thresholds(booster)[0], 5000, seed=1)
         assert table.predict(rows).tobytes() == booster.predict(rows).tobytes()
@@ -248,27 +248,27 @@ def test_splits_by_category_have_no_table() -> None:
     data = xgboost.DMatrix(X, label=X[:, 0] % 2, feature_types=["c"], enable_categorical=True, nthread=1)
     parameters = {"objective": "multi:softprob", "num_class": 2, "nthread": 1, "tree_method": "hist"}
     booster = xgboost.train(parameters, data, num_boost_round=2)
-    with pytest.raises(TableError, match="by categories"):
+    with pytest.raises(DecisionTableError, match="by categories"):
         tabulate(NativeBooster(bytes(booster.save_raw("ubj"))))
 
 
 # The model
 
 
-def test_a_tabulated_model_gives_the_same_bits_and_explains_the_same() -> None:
+def test_a_specialised_model_gives_the_same_bits_and_explains_the_same() -> None:
     iris = load_iris()
     model = IrisModel(n_estimators=5).train(iris.X, iris.y)
-    assert (model.predictor, model.table_cells) == ("xgboost", 0)
+    assert model.card_fields()["table_cells"] == 0 and model.predictor == "xgboost"
     before = model.predict_proba(iris.X)
     one_by_one = [model.predict_one(row) for row in iris.X.tolist()]
     assert one_by_one == before.tolist()
     pickled = pickle.dumps(model)
-    model.tabulate()
-    assert model.predictor == "decision table" and model.table_cells > 100
+    model.specialise()
+    assert model.predictor == "decision table" and model.card_fields()["table_cells"] > 100
     assert model.predict_proba(iris.X).tobytes() == before.tobytes()
     assert [model.predict_one(row) for row in iris.X.tolist()] == one_by_one
     assert np.array_equal(model.predict(iris.X), before.argmax(axis=1))
-    assert pickle.dumps(model) == pickled, "the table is made anew from the trees; no file holds it"
+    assert pickle.dumps(model) == pickled, "each load builds the table from the trees; no file holds it"
     assert pickle.loads(pickled).predictor == "xgboost"
     model.train(iris.X[:100], iris.y[:100])
     assert model.predictor == "xgboost", "a table of trees that are gone must not answer"
@@ -278,7 +278,6 @@ def test_a_model_that_has_no_table_is_served_by_xgboost(booster: NativeBooster) 
     chance = np.random.default_rng(0)
     X = chance.normal(size=(500, 8))
     model = IrisModel(n_estimators=20).train(X, np.arange(500) % 2)
-    with pytest.raises(TableError):
-        model.tabulate()
-    assert (model.predictor, model.table_cells) == ("xgboost", 0)
+    model.specialise()
+    assert model.card_fields()["table_cells"] == 0 and model.predictor == "xgboost"
     assert [model.predict_one(row) for row in X.tolist()] == model.predict_proba(X).tolist()

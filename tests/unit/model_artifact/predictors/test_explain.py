@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import xgboost
 
+from model_artifact.errors import NotTrainedError
 from model_training.data.datasets import load_iris
-from model_training.model import IrisModel, NotTrainedError
+from model_training.model import IrisModel
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_two_classes_and_one_feature_have_the_same_shape() -> None:
     assert contributions.shape == (1, 2, 1) and base_values.shape == (1, 2)
 
 
-def test_other_columns_and_an_untrained_model_are_refused(model: IrisModel) -> None:
+def test_other_columns_and_an_untrained_model_are_rejected(model: IrisModel) -> None:
     with pytest.raises(ValueError, match="4 features, not 3"):
         model.explain([[1, 2, 3]])
     with pytest.raises(NotTrainedError):

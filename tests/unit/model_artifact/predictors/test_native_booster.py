@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import xgboost
 
-from model_artifact.predictors.native_booster import BoosterError, NativeBooster
+from model_artifact.errors import BoosterError
+from model_artifact.predictors.native_booster import NativeBooster
 
 
 def train(rows: int = 300, features: int = 5, classes: int = 3, rounds: int = 8) -> tuple[xgboost.Booster, np.ndarray]:
@@ -62,7 +63,7 @@ def test_rows_may_lie_anywhere(trained: tuple[xgboost.Booster, np.ndarray], nati
 
 
 def test_threads_do_not_mix_their_answers(trained: tuple[xgboost.Booster, np.ndarray], native: NativeBooster) -> None:
-    """What XGBoost returns lies in memory that its next call writes over."""
+    """XGBoost returns memory that its next call overwrites."""
     _, rows = trained
     expected = native.predict(rows)
     wrong = []
@@ -127,16 +128,17 @@ def test_both_forms_that_it_saves_load_again(native: NativeBooster) -> None:
         ([1, 2, 3, 4, 10**400], struct.error),
     ],
 )
-def test_what_is_no_row_is_refused(native: NativeBooster, values: list[float], error: type[Exception]) -> None:
+def test_what_is_no_row_is_rejected(native: NativeBooster, values: list[float], error: type[Exception]) -> None:
     with pytest.raises(error):
         native.predict_one(values)
 
 
-def test_bad_bytes_are_refused_and_do_not_end_the_process(native: NativeBooster, repository: Path) -> None:
-    """In a process of its own, because it would be this one that ends."""
+def test_bad_bytes_are_rejected_and_do_not_end_the_process(native: NativeBooster, repository: Path) -> None:
+    """A crash would end the process, so the test starts another one."""
     code = """
 import sys
-from model_artifact.predictors.native_booster import BoosterError, NativeBooster
+from model_artifact.errors import BoosterError
+from model_artifact.predictors.native_booster import NativeBooster
 raw = bytes.fromhex(sys.stdin.read())
 bad = [b"", b"{", b"{}", b"{L garbage", b"\\0" * 64, b'{"learner": 1}', raw[:100], raw[:-1], raw[: len(raw) // 2]]
 for piece in bad:
@@ -144,7 +146,7 @@ for piece in bad:
         NativeBooster(piece)
     except BoosterError as error:
         assert str(error) and "\\n" not in str(error)
-        print("refused")
+        print("rejected")
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -154,7 +156,7 @@ for piece in bad:
         text=True,
         timeout=60,
     )
-    assert (done.returncode, done.stdout.count("refused")) == (0, 9), done.stderr
+    assert (done.returncode, done.stdout.count("rejected")) == (0, 9), done.stderr
     with pytest.raises(BoosterError):
         NativeBooster(b"{")
 

@@ -1,4 +1,4 @@
-"""The estimators: each is told what it may be told, and all keep the promises of one interface."""
+"""The estimators: their hyperparameters, and the behaviour that all share."""
 
 import inspect
 import pickle
@@ -16,8 +16,7 @@ from sklearn.linear_model import LogisticRegression as Peer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from model_artifact.predictors.classifier import NotTrainedError
-from model_artifact.predictors.decision_table import TableError
+from model_artifact.errors import NotTrainedError
 from model_training.data.datasets import load_iris
 from model_training.estimators.logistic_regression import LogisticRegression
 from model_training.estimators.parameters import ESTIMATORS, PARAMETERS, check_parameters, make_model
@@ -49,7 +48,7 @@ def test_each_classifies_what_it_was_trained_on(trained: Any) -> None:
 
 
 def test_a_row_alone_gets_the_bits_that_it_gets_among_many(trained: Any) -> None:
-    """Else an answer of the API would depend on how a client batches, and on the lane that answers."""
+    """Otherwise an answer of the API would depend on how a client batches, and on the path that answers."""
     model, X, _ = trained
     chance = np.random.default_rng(0)
     rows = chance.permutation(np.vstack([X] * (10_000 // len(X))) + chance.normal(0, 3, X.shape[1]))
@@ -81,15 +80,14 @@ def test_importance_is_shares_and_finds_the_features_that_count(trained: Any) ->
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_what_is_not_trained_or_has_other_columns_is_refused(estimator: Any) -> None:
+def test_what_is_not_trained_or_has_other_columns_is_rejected(estimator: Any) -> None:
     model = make_model(estimator, QUICK.get(estimator, {}), 42)
     for ask in (
         model.predict_proba,
         model.explain,
         lambda rows: model.predict_one(rows[0]),
-        lambda _: model.tabulate(),
     ):
-        with pytest.raises((NotTrainedError, TableError)):
+        with pytest.raises(NotTrainedError):
             ask([[1, 2, 3, 4]])
     with pytest.raises(ValueError, match=r"labels must be 0\.\.k-1"):
         model.train(np.ones((4, 2)), [1, 2, 1, 2])
@@ -119,7 +117,7 @@ for estimator in {ESTIMATORS}:
     assert first == second
 
 
-# What each may be told
+# Hyperparameters
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -159,10 +157,10 @@ def test_defaults_are_those_of_the_constructor_and_within_their_bounds(estimator
 )
 def test_a_wrong_parameter_is_named_with_its_bounds(estimator: Any, given: dict[str, Any], sentence: str) -> None:
     for use in (check_parameters, lambda estimator, given: make_model(estimator, given, 1)):
-        with pytest.raises(ValueError) as refusal:
+        with pytest.raises(ValueError) as rejection:
             use(estimator, given)
-        assert sentence in str(refusal.value)
-        assert len(str(refusal.value)) < 300 and "\n" not in str(refusal.value)
+        assert sentence in str(rejection.value)
+        assert len(str(rejection.value)) < 300 and "\n" not in str(rejection.value)
 
 
 def test_a_parameter_comes_back_in_its_kind_and_no_other_is_added() -> None:
@@ -180,7 +178,8 @@ def test_the_forest_is_one_round_of_trees_that_a_decision_table_may_replace() ->
     assert (len(model.booster.get_dump()), model.booster.num_boosted_rounds()) == (7 * 3, 1)
     before = model.predict_proba(iris.X)
     assert model.predictor == "xgboost"
-    assert model.tabulate().predictor == "decision table"
+    model.specialise()
+    assert model.predictor == "decision table"
     assert np.array_equal(model.predict_proba(iris.X), before)
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from model_artifact.card import ModelCard
+from model_artifact.errors import RegistryError
 from model_artifact.mlflow.registered_model import MlflowModel, artifact_path
 from model_artifact.pickling import CARD_FILE, MODEL_FILE, load_artifact
 from model_artifact.signature import SIGNATURE_FILE, new_key, read_private_key, read_public_keys
 from model_artifact.store import ArtifactStore
 from model_artifact.training_record import TrainingRecord
-from model_training.registry.registry import Registry, RegistryError, StoreRegistry, open_registry
+from model_training.registry.registry import Registry, StoreRegistry, open_registry
 from tests.mlflow_stack import BUCKET, MlflowStack
 
 
@@ -180,8 +181,8 @@ def test_with_a_public_key_only_what_is_signed_is_champion(
 @pytest.mark.parametrize(
     ("environ", "reason"),
     [
-        ({"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}, "MLFLOW_TRACKING_URI is no address such as http://"),
-        ({"MLFLOW_TRACKING_URI": "http://host:x"}, "MLFLOW_TRACKING_URI is no address such as http://"),
+        ({"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}, "MLFLOW_TRACKING_URI is not an address such as http://"),
+        ({"MLFLOW_TRACKING_URI": "http://host:x"}, "MLFLOW_TRACKING_URI is not an address such as http://"),
         ({"MLFLOW_MODEL_NAME": "it's"}, 'MLFLOW_MODEL_NAME="it\'s" cannot be used'),
         ({"MLFLOW_TRACKING_SERVER_CERT_PATH": "/nowhere"}, "MLFLOW_TRACKING_SERVER_CERT_PATH=/nowhere cannot be used"),
     ],
