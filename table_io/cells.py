@@ -14,14 +14,13 @@ GAPS = (
 )
 _GAPS = pa.array(GAPS)
 _NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity))$"
-# Arrow reads 0x10 as a whole number.
-_HEXADECIMAL = "[xX]"
+_SAMPLE_ROWS = 64
 _KINDS_OF_TEXT = (pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
 
 
 def is_text(kind: pa.DataType) -> bool:
     """Return whether a column of this type holds text."""
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return any(check(kind) for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
 def numbers(column: pa.Array) -> NDArray[np.float64]:
@@ -62,8 +61,11 @@ def without_gaps(column: pa.Array) -> pa.Array:
 
 
 def _cast(text: pa.Array, kind: pa.DataType) -> pa.Array:
+    # Arrow takes 1.5 us for each cell that it cannot cast.
+    text[:_SAMPLE_ROWS].cast(kind)
     cast = text.cast(kind)
-    if kind == pa.int64() and pc.any(pc.match_substring_regex(text, _HEXADECIMAL)).as_py():
+    # Arrow reads 0x10 as a whole number.
+    if kind == pa.int64() and any(pc.any(pc.match_substring(text, letter)).as_py() for letter in "xX"):
         raise pa.ArrowInvalid("hexadecimal")
     return cast
 

@@ -89,7 +89,8 @@ class CsvTable:
 
     def _with_ragged(self, batch: pa.RecordBatch, ragged: list[arrow_csv.InvalidRow], first_row: int) -> pa.RecordBatch:
         """Put the ragged rows that belong into the batch into their places, and take them from the list."""
-        width, places = len(self._header), []
+        width = len(self._header)
+        places: list[int] = []
         for row in ragged:
             place = _number(row) - first_row
             if place > batch.num_rows + len(places):
@@ -127,7 +128,7 @@ def _read_header(file: IO[bytes], block_bytes: int) -> tuple[list[str], str]:
         raise TableFormatError(f"The CSV is not UTF-8 at byte {error.start}; save it as UTF-8.") from None
     except csv.Error as error:
         raise TableFormatError(f"The header row cannot be read: {error}.") from None
-    if not rows[0]:
+    if not text.strip():
         raise TableFormatError("The CSV is empty; its first line must name the columns.")
     if len(start) == block_bytes and not text.rstrip("\r\n").count("\n"):
         raise TableFormatError(f"The header row is longer than {block_bytes} bytes.")

@@ -16,12 +16,10 @@ def kind_of_file(head: bytes) -> Kind:
     """Return "csv" or "parquet" for the first HEAD_BYTES of a file whose type nobody declared.
 
     Raises:
-        TableFormatError: it is neither, or has no text.
+        TableFormatError: it is neither.
     """
     if head.startswith(PARQUET_MAGIC):
         return "parquet"
     if b"\0" in head or head.startswith(_OTHER_MAGIC):
-        raise TableFormatError("The file is neither CSV (UTF-8 text, not compressed) nor Parquet; save it as one.")
-    if not head.strip():
-        raise TableFormatError("The file is empty; its first line must name the columns.")
+        raise TableFormatError("The file is neither CSV nor Parquet; save it as one of them, not compressed as a whole.")
     return "csv"

@@ -160,4 +160,5 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    types = pa.types
+    return any(check(kind) for check in (types.is_binary, types.is_large_binary, types.is_fixed_size_binary))

@@ -114,7 +114,7 @@ def test_rows_with_too_few_or_too_many_cells_stay_in_their_place(client: FlaskCl
         "has 4 cells, not 5",
     ]
     assert [row["class_name"] for row in answered] == ["", "setosa", "", "setosa", ""]
-    assert "row 1 has 2 cells, not 5." == detail(ask(client, body, query="fail"))
+    assert detail(ask(client, body, query="fail")) == "row 1 has 2 cells, not 5."
 
 
 def test_rows_keep_their_order_over_blocks_and_chunks(client: FlaskClient) -> None:
