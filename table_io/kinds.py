@@ -21,5 +21,5 @@ def kind_of_file(head: bytes) -> Kind:
     if head.startswith(PARQUET_MAGIC):
         return "parquet"
     if b"\0" in head or head.startswith(_OTHER_MAGIC):
-        raise TableFormatError("The file is neither CSV nor Parquet; save it as one of them, not compressed as a whole.")
+        raise TableFormatError("The file is neither CSV nor Parquet; save it as one of them, without compressing it.")
     return "csv"
