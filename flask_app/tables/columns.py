@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from http_service.problems import MAX_ERRORS, FieldError, InvalidFields
 from flask_app.rows.matrix import all_good, bad_cells, number_fault
+from http_service.problems import MAX_ERRORS, FieldError, InvalidFields
 from model_artifact.card import Feature
 from table_io import cells
 

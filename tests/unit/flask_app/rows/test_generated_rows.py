@@ -6,10 +6,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flask_app.problems import Problem
 from flask_app.rows.json_body import parse_json
 from flask_app.rows.row_schema import RowSchema
 from flask_app.rows.rows_decoder import MEMBER, RowsDecoder
+from http_service.problems import Problem
 from model_artifact.card import Feature
 
 EXAMPLES = settings(max_examples=400, deadline=None, database=None, derandomize=True)
