@@ -18,6 +18,8 @@ from werkzeug.formparser import MultiPartParser
 
 from http_service.body import BoundedBody, read_body
 from http_service.problems import Problem
+from table_io.errors import TableFormatError
+from table_io.kinds import HEAD_BYTES, kind_of_file
 
 # Uploads at the same time; the other threads answer.
 _MAX_UPLOADS = 3
@@ -26,7 +28,6 @@ _MAX_FIELD_BYTES = 262_144
 _MAX_PARTS = 10
 _BLOCK_BYTES = 64 * 1024
 
-_PARQUET = b"PAR1"
 _slots = threading.BoundedSemaphore(_MAX_UPLOADS)
 _log = logging.getLogger(__name__)
 
@@ -146,16 +147,14 @@ def parse_json(raw: bytes | str, what: str) -> Any:
 def _plain_name(given: str, path: Path) -> str:
     """Return a file name that is safe on any system, with the suffix of the file's format."""
     with path.open("rb") as file:
-        head = file.read(4096)
-    if head.startswith(_PARQUET):
-        suffix = ".parquet"
-    elif b"\0" in head or head.startswith((b"PK", b"\x1f\x8b", b"\x89PNG", b"%PDF")):
-        raise Problem(415, "The file is neither CSV nor Parquet; save it as one of them, not compressed as a whole.")
-    else:
-        suffix = ".csv"
+        head = file.read(HEAD_BYTES)
+    try:
+        kind = kind_of_file(head)
+    except TableFormatError as error:
+        raise Problem(415, str(error)) from None
     # Windows clients send whole paths.
     stem = Path(given.replace("\\", "/")).name.rsplit(".", 1)[0]
-    return (re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:64] or "table") + suffix
+    return (re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:64] or "table") + f".{kind}"
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from flask_app.openapi.examples import Examples
 from flask_app.openapi.responses import ANYWHERE, BODY, answers, good, json_content
 from flask_app.openapi.schemas import reference
 from flask_app.settings import ApiSettings
-from flask_app.tables.media_type import ARROW, CSV, PARQUET
+from flask_app.tables.media_type import ARROW, CSV, FAIL, KEEP, MODEL_VERSION, PARQUET
 
 Operation = dict[str, Any]
 
@@ -22,6 +22,16 @@ _EXPLAIN = {
     "in": "query",
     "description": "true adds contributions and base_values, as /explain does; for one row only.",
     "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
+}
+
+_ON_ERROR = {
+    "name": "on_error",
+    "in": "query",
+    "description": (
+        f"What a row of a file does that cannot be predicted: {FAIL} rejects the file with 422; with {KEEP} every row"
+        " comes back, and the column `error` has the reason."
+    ),
+    "schema": {"type": "string", "enum": [FAIL, KEEP], "default": FAIL},
 }
 
 
@@ -89,10 +99,10 @@ def _predict(examples: Examples, settings: ApiSettings) -> Operation:
             " `probability_<class>` for each class, in the format of `Accept`, or else of the request."
         ),
         "tags": ["prediction"],
-        "parameters": [_EXPLAIN],
+        "parameters": [_EXPLAIN, _ON_ERROR],
         "requestBody": {"required": True, "content": request},
         "responses": answers(
-            good("Classes and probabilities.", {**answer, **_tables(examples.csv_answer)}), 406, *BODY
+            good("Classes and probabilities.", {**answer, **_tables(examples.csv_answer)}, MODEL_VERSION), 406, *BODY
         ),
     }
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from flask_app.openapi.schemas import reference
+from flask_app.tables.media_type import MODEL_VERSION
 from http_service.request_id import HEADER as REQUEST_ID
 
 PROBLEM = "application/problem+json"
@@ -41,6 +42,10 @@ def make_headers() -> dict[str, Any]:
             "required": True,
             "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
         },
+        MODEL_VERSION: {
+            "description": "The version of the model that predicted; with the answer to a file only.",
+            "schema": {"type": "string"},
+        },
         "Retry-After": {
             "description": "Seconds to wait before the next attempt.",
             "schema": {"type": "integer", "minimum": 0},
@@ -76,9 +81,9 @@ def answers(good: dict[str, Any], *problems: int, ok: int = 200) -> dict[str, An
     }
 
 
-def good(description: str, content: dict[str, Any]) -> dict[str, Any]:
+def good(description: str, content: dict[str, Any], *headers: str) -> dict[str, Any]:
     """Return the response of a successful request; content maps media types to schema and examples."""
-    return {"description": description, "headers": _headers(REQUEST_ID), "content": content}
+    return {"description": description, "headers": _headers(REQUEST_ID, *headers), "content": content}
 
 
 def json_content(schema: str, **examples: Any) -> dict[str, Any]:

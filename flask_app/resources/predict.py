@@ -15,7 +15,7 @@ from flask_app.rows.instances import has_instances, read_instances
 from flask_app.rows.json_body import parse_json, read_json_bytes
 from flask_app.settings import ApiSettings
 from flask_app.tables import media_type, upload
-from http_service.problems import Problem
+from http_service.problems import InvalidFields, Problem
 from http_service.request_id import current_request_id
 
 
@@ -34,6 +34,8 @@ def blueprint(holder: ModelHolder, settings: ApiSettings) -> Blueprint:
     def predict_json(served: ServedModel) -> Response:
         """Predict one row, {name: value} or {"features": [...]}, or many rows, {"instances": [row, ...]}."""
         explained = wants_explanation(request)
+        if media_type.keeps_errors(request):
+            raise InvalidFields([{"field": "on_error", "message": "is for files only; send JSON without it"}])
         raw = read_json_bytes(request)
         rows = served.rows_decoder.decode(raw, settings.max_rows)
         if rows is not None:
@@ -54,6 +56,7 @@ def blueprint(holder: ModelHolder, settings: ApiSettings) -> Blueprint:
             served = holder.require()
             media_type.check_request(request)
             reject_explanation(request)
+            keep_errors = media_type.keeps_errors(request)
             wanted = media_type.answer_type(request)
             slots.take()
             cleanup.callback(slots.give_back)
@@ -65,11 +68,13 @@ def blueprint(holder: ModelHolder, settings: ApiSettings) -> Blueprint:
             # Imported here: pyarrow takes 40 MB, which a service without files does not need.
             from flask_app.tables.scoring import score
 
-            pieces = score(served, file, request.mimetype, wanted, settings.max_file_bytes, settings.spool_dir)
+            given, answered = media_type.KINDS[request.mimetype], media_type.KINDS[wanted]
+            pieces = score(served, file, given, answered, keep_errors, settings.max_file_bytes, settings.spool_dir)
         except BaseException:
             cleanup.close()
             raise
         answer = Response(_then(pieces, cleanup), content_type=_content_type(wanted))
+        answer.headers[media_type.MODEL_VERSION] = served.version
         # A generator that never started does not run its cleanup.
         answer.call_on_close(cleanup.close)
         return answer

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
-from flask_app.rows.matrix import LARGEST
+from flask_app.rows.matrix import MAX_FLOAT32, number_fault
 from http_service.problems import FieldError, InvalidFields
 from model_artifact.card import Feature
 
@@ -65,7 +65,7 @@ class RowSchema:
         values: tuple[float, ...] = decoded.features if positional else astuple(decoded)
         for value in values:
             # The largest number itself may have been written as one just above it.
-            if not -LARGEST < value < LARGEST:
+            if not -MAX_FLOAT32 < value < MAX_FLOAT32:
                 return None
         for index in self._whole:
             if not values[index].is_integer():
@@ -185,8 +185,8 @@ def _value_schema(feature: Feature) -> dict[str, Any]:
         "title": feature.name,
         "description": f"Trained on {feature.minimum:g} to {feature.maximum:g}{unit}; other values get a warning.",
         "type": "integer" if feature.dtype == "integer" else "number",
-        "minimum": -LARGEST,
-        "maximum": LARGEST,
+        "minimum": -MAX_FLOAT32,
+        "maximum": MAX_FLOAT32,
     }
 
 
@@ -194,13 +194,7 @@ def _fault(value: Any, feature: Feature) -> str | None:
     # Not isinstance: a boolean is an int to Python.
     if type(value) is not float and type(value) is not int:
         return f"must be a number, not {_kind(value)}"
-    if value != value or value in (math.inf, -math.inf):
-        return "must be a finite number"
-    if not -LARGEST <= value <= LARGEST:
-        return "must be a number that fits 32-bit floating point"
-    if feature.dtype == "integer" and value != int(value):
-        return "must be a whole number"
-    return None
+    return number_fault(feature, value)
 
 
 def _shown(value: float) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from flask_app.rows.matrix import LARGEST, all_good
+from flask_app.rows.matrix import MAX_FLOAT32, all_good
 from flask_app.rows.row_schema import row_by_name, row_by_position
 from model_artifact.card import Feature
 
@@ -47,7 +47,7 @@ class RowsDecoder:
             return None
         matrix = doubles(values).reshape(count, len(self._features))
         # The largest number itself may have been written as one just above it.
-        if not all_good(self._features, matrix) or max(-matrix.min(), matrix.max()) == LARGEST:
+        if not all_good(self._features, matrix) or max(-matrix.min(), matrix.max()) == MAX_FLOAT32:
             return None
         return matrix
 

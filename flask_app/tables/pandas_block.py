@@ -1,6 +1,6 @@
-"""Keep pandas out of a process that gains nothing by it.
+"""Keep pandas out of a process that does not need it.
 
-pyarrow imports pandas where it is installed, 57 MB in each worker, to look for objects that nobody gives it here.
+pyarrow imports pandas if it is installed, 57 MB in each worker, to check for pandas objects, which the API never has.
 """
 
 import sys
@@ -9,18 +9,18 @@ from typing import Any
 
 
 class PandasBlock(MetaPathFinder):
-    """Makes `import pandas` fail as if it were not installed."""
+    """Makes `import pandas` fail as if pandas were not installed."""
 
     def find_spec(self, fullname: str, *_: Any, **__: Any) -> None:
-        """As importlib asks for it; leaves all else to the finders behind it.
+        """Leave every other module to the next finder.
 
         Raises:
-            ModuleNotFoundError: pandas is asked for.
+            ModuleNotFoundError: the module is pandas.
         """
         if fullname == "pandas":
             raise ModuleNotFoundError("the API runs without pandas", name=fullname)
 
 
 def block_pandas() -> None:
-    """From now on, in this process and those that are forked from it."""
+    """Block pandas in this process and in those that it forks."""
     sys.meta_path.insert(0, PandasBlock())

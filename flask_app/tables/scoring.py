@@ -1,7 +1,7 @@
 """Check a whole table, then predict it piece by piece."""
 
 from collections.abc import Iterator
-from typing import IO, Any, Protocol
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -10,112 +10,141 @@ from numpy.typing import NDArray
 
 from flask_app.model.prediction import predict_matrix
 from flask_app.model.served_model import ServedModel
-from flask_app.rows.matrix import check_matrix
-from flask_app.tables import media_type
-from flask_app.tables.arrow_table import ArrowTable, ArrowWriter
-from flask_app.tables.columns import Columns, find_columns
-from flask_app.tables.csv_table import CsvTable, CsvWriter
-from flask_app.tables.parquet_table import ParquetTable, ParquetWriter
-from http_service.problems import Problem
+from flask_app.tables.columns import FeatureColumns, find_columns
+from flask_app.tables.upload import no_room
+from flask_app.tables.writers import TableWriter, make_writer
+from http_service.problems import InvalidFields, Problem
+from table_io.errors import TableFormatError, TableTooLargeError
+from table_io.kinds import Kind
+from table_io.reader import Table, open_table
 
 # Arrow's own pool keeps what it once had; a worker that scored one large file would stay large.
 pa.set_memory_pool(pa.system_memory_pool())
 
-# Rows predicted at a time: some 10 ms of one core, after which single rows get their turn.
+# Rows predicted at a time: about 10 ms of one core, after which other threads can run.
 CHUNK_ROWS = 8_192
 _CHUNK_BYTES = 8 * 1024 * 1024
 _MAX_ROW_BYTES = 64 * 1024 * 1024
-# Few bytes may stand for many: a dictionary's long text is written out for each row that has it.
+# Few bytes can stand for many: a dictionary's long text is written out for each row that has it.
 _MAX_GROWTH = 4
-
-
-class _Table(Protocol):
-    text: bool
-    schema: pa.Schema
-
-    def batches(self) -> Iterator[pa.RecordBatch]: ...
-
-
-class _Writer(Protocol):
-    def head(self) -> bytes: ...
-    def rows(self, batch: pa.RecordBatch) -> bytes: ...
-    def tail(self) -> bytes: ...
-
-
-_TABLES: dict[str, Any] = {media_type.CSV: CsvTable, media_type.ARROW: ArrowTable, media_type.PARQUET: ParquetTable}
-_WRITERS: dict[str, Any] = {media_type.CSV: CsvWriter, media_type.ARROW: ArrowWriter, media_type.PARQUET: ParquetWriter}
+_ERROR = "error"
 
 
 def score(
-    served: ServedModel, file: IO[bytes], given: str, wanted: str, max_bytes: int, folder: str
+    served: ServedModel, file: IO[bytes], given: Kind, wanted: Kind, keep_errors: bool, max_bytes: int, folder: str
 ) -> Iterator[bytes]:
-    """The table of type `given` with its predictions, in pieces of type `wanted`; folder: for what it unpacks to.
+    """Yield the table with its predictions, in pieces of the wanted kind; folder: where Parquet is unpacked.
 
-    The whole file is checked before this returns, and nothing after it is the client's fault. Should the iterator fail
-    all the same, the answer must be cut, never ended.
+    With keep_errors a row that cannot be predicted comes back with the reason in the column `error`. The whole file is
+    checked before this returns, and the client cannot cause a later failure. If the iterator fails all the same, the
+    answer must be cut off, never ended.
 
     Raises:
-        Problem: the file is damaged, or a cell is not a number that the model takes; it names row and column.
+        Problem: the file is damaged, or without keep_errors a cell is not a number that the model takes; it names row
+            and column.
     """
-    table: _Table = _TABLES[given](file, max_bytes, folder)
-    card = served.artifact.card
-    added = ["prediction", "class_name", *(f"probability_{name}" for name in card.classes)]
-    columns = find_columns(card, table.schema, table.text, added)
-    numbers = table.text and wanted != media_type.CSV
-    writer: _Writer = _WRITERS[wanted](_answer_schema(table.schema, columns, added, numbers))
-    row, bytes_read = 1, 0
-    for chunk, size in _chunks(table):
-        columns.check(chunk, row)
-        row += chunk.num_rows
-        bytes_read += size
-        if bytes_read > _MAX_GROWTH * max_bytes:
-            raise Problem(413, f"The table unpacks to more than {_MAX_GROWTH * max_bytes} bytes; send it in parts.")
-    return _pieces(served, table, columns, writer, numbers)
+    try:
+        try:
+            table = open_table(file, given, max_bytes=max_bytes, folder=folder, keep_ragged=keep_errors)
+        except OSError as error:
+            raise no_room(error) from error
+        scorer = _Scorer(served, table, wanted, keep_errors)
+        scorer.check(max_bytes)
+    except TableTooLargeError as error:
+        raise Problem(413, str(error)) from None
+    except TableFormatError as error:
+        if error.faults:
+            raise InvalidFields([{"field": where, "message": message} for where, message in error.faults]) from None
+        raise Problem(422, str(error)) from None
+    return scorer.pieces()
 
 
-def _pieces(served: ServedModel, table: _Table, columns: Columns, writer: _Writer, numbers: bool) -> Iterator[bytes]:
-    yield writer.head()
-    classes = pa.array(served.artifact.card.classes)
-    schema = _answer_schema(table.schema, columns, [], numbers)
-    for chunk, _ in _chunks(table):
-        matrix = columns.read(chunk, 1)
-        probabilities = predict_matrix(served, check_matrix(columns.features, matrix))
-        arrays = _passed_on(chunk, columns, matrix, numbers)
-        yield writer.rows(_with_answer(arrays, schema, probabilities, classes))
-    yield writer.tail()
+class _Scorer:
+    """One table on its way through the model."""
+
+    def __init__(self, served: ServedModel, table: Table, wanted: Kind, keep_errors: bool) -> None:
+        card = served.artifact.card
+        self._served = served
+        self._table = table
+        self._keep_errors = keep_errors
+        self._classes = pa.array(card.classes)
+        # Text that is wanted as Arrow or Parquet comes back as the numbers that were read.
+        self._as_numbers = table.is_text and wanted != "csv"
+        shares = [(f"probability_{name}", pa.float32()) for name in card.classes]
+        error = [(_ERROR, pa.string())] if keep_errors else []
+        added = [("prediction", pa.int32()), ("class_name", pa.string()), *shares, *error]
+        self._columns = find_columns(card.features, table.schema, table.is_text, [name for name, _ in added])
+        self._schema = _answer_schema(table.schema, self._columns, self._as_numbers, added)
+        self._writer: TableWriter = make_writer(wanted, self._schema, getattr(table, "delimiter", ","))
+
+    def check(self, max_bytes: int) -> None:
+        """Read the whole table once.
+
+        Raises:
+            TableFormatError: it is damaged.
+            Problem: 413 it unpacks to too much, 422 a row cannot be predicted and errors are not kept.
+        """
+        row, bytes_read = 1, 0
+        for chunk, size in _chunks(self._table):
+            if not self._keep_errors:
+                self._columns.check(chunk, row)
+            row += chunk.num_rows
+            bytes_read += size
+            if bytes_read > _MAX_GROWTH * max_bytes:
+                raise Problem(413, f"The table unpacks to more than {_MAX_GROWTH * max_bytes} bytes; send it in parts.")
+
+    def pieces(self) -> Iterator[bytes]:
+        """Read the table again, and yield the answer."""
+        yield self._writer.start()
+        for chunk, _ in _chunks(self._table):
+            yield self._writer.rows(self._answer(chunk))
+        yield self._writer.end()
+
+    def _answer(self, chunk: pa.RecordBatch) -> pa.RecordBatch:
+        matrix = self._columns.read(chunk)
+        errors = self._errors(chunk, matrix) if self._keep_errors else None
+        arrays = list(chunk.columns[: len(self._table.schema)])
+        if self._as_numbers:
+            for position, index in enumerate(self._columns.indices):
+                numbers = np.ascontiguousarray(matrix[:, position])
+                arrays[index] = pa.array(numbers, mask=np.isnan(numbers) if self._keep_errors else None)
+        if errors is None or errors.null_count == len(errors):
+            arrays += self._predictions(matrix)
+        else:
+            is_good = errors.is_null().to_numpy(zero_copy_only=False)
+            # A null index gives a null.
+            places = pa.array(np.cumsum(is_good) - 1, mask=~is_good)
+            arrays += [column.take(places) for column in self._predictions(matrix[is_good])]
+        if errors is not None:
+            arrays.append(errors)
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def _predictions(self, matrix: NDArray[np.float64]) -> list[pa.Array]:
+        rows = np.ascontiguousarray(matrix, dtype=np.float32)
+        empty = np.empty((0, len(self._classes)), np.float32)
+        probabilities = predict_matrix(self._served, rows) if len(rows) else empty
+        predictions = pa.array(probabilities.argmax(axis=1).astype(np.int32))
+        shares = [pa.array(np.ascontiguousarray(column)) for column in probabilities.T]
+        return [predictions, self._classes.take(predictions), *shares]
+
+    def _errors(self, chunk: pa.RecordBatch, matrix: NDArray[np.float64]) -> pa.Array:
+        errors = pa.array(self._columns.errors(chunk, matrix), pa.string())
+        # What is wrong with a row of CSV itself.
+        return pc.coalesce(chunk.columns[-1], errors) if chunk.num_columns > len(self._table.schema) else errors
 
 
-def _with_answer(
-    arrays: list[pa.Array], schema: pa.Schema, probabilities: NDArray[np.float32], classes: pa.Array
-) -> pa.RecordBatch:
-    predictions = probabilities.argmax(axis=1).astype(np.int32)
-    answer = {"prediction": pa.array(predictions), "class_name": classes.take(pa.array(predictions))}
-    for index, name in enumerate(classes.to_pylist()):
-        answer[f"probability_{name}"] = pa.array(np.ascontiguousarray(probabilities[:, index]))
-    for name, values in answer.items():
-        schema = schema.append(pa.field(name, values.type))
-    return pa.RecordBatch.from_arrays([*arrays, *answer.values()], schema=schema)
-
-
-def _passed_on(chunk: pa.RecordBatch, columns: Columns, matrix: NDArray[np.float64], numbers: bool) -> list[pa.Array]:
-    arrays = list(chunk.columns)
-    if numbers:
-        for position, index in enumerate(columns.indices):
-            arrays[index] = pa.array(np.ascontiguousarray(matrix[:, position]))
-    return arrays
-
-
-def _answer_schema(schema: pa.Schema, columns: Columns, added: list[str], numbers: bool) -> pa.Schema:
-    if numbers:
-        for index in columns.indices:
-            schema = schema.set(index, pa.field(schema.names[index], pa.float64()))
-    for name, kind in zip(added, [pa.int32(), pa.string(), *[pa.float32()] * len(added)], strict=False):
+def _answer_schema(
+    schema: pa.Schema, columns: FeatureColumns, as_numbers: bool, added: list[tuple[str, pa.DataType]]
+) -> pa.Schema:
+    for index in columns.indices if as_numbers else ():
+        schema = schema.set(index, pa.field(schema.names[index], pa.float64()))
+    for name, kind in added:
         schema = schema.append(pa.field(name, kind))
     return schema
 
 
-def _chunks(table: _Table) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """The table's rows in pieces of bounded length and size, with that size in bytes."""
+def _chunks(table: Table) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Yield the table's rows in pieces of bounded length and size, with that size in bytes."""
     for batch in table.batches():
         for start in range(0, batch.num_rows, CHUNK_ROWS):
             yield from _divided(batch.slice(start, CHUNK_ROWS))
@@ -134,7 +163,7 @@ def _divided(chunk: pa.RecordBatch) -> Iterator[tuple[pa.RecordBatch, int]]:
 
 
 def _size(column: pa.Array) -> int:
-    """Bytes of the values, written out where the column is a dictionary."""
+    """Return the bytes of the values, written out where the column is a dictionary."""
     if not pa.types.is_dictionary(column.type) or pa.types.is_primitive(column.type.value_type):
         return int(column.nbytes)
     lengths = pc.binary_length(column.dictionary).cast(pa.int64())

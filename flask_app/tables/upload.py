@@ -1,4 +1,4 @@
-"""Receive a file whole, onto a disk, before any of it is answered."""
+"""Receive a whole file onto a disk before the answer begins."""
 
 import contextlib
 import logging
@@ -14,13 +14,13 @@ from http_service.problems import Problem
 
 _log = logging.getLogger(__name__)
 
-# Gunicorn reads 64 KiB of an unread body before it closes; a client that is still sending would see a reset connection
+# Gunicorn reads 64 KiB of an unread body before it closes; a client that still sends would get a reset connection
 # instead of the answer.
 _DISCARD_SECONDS = 2.0
 
 
 class FileSlots:
-    """How many files one worker has under way: half of its threads, so that single rows always find one free."""
+    """Limits the files that one worker scores at once to half of its threads, so that single rows find a free one."""
 
     def __init__(self, threads: int) -> None:
         self._free = threading.BoundedSemaphore(max(1, threads // 2))
@@ -32,7 +32,7 @@ class FileSlots:
             Problem: 503 none is free.
         """
         if not self._free.acquire(blocking=False):
-            detail = "The service works on as many files as it takes at once; send this one again in a moment."
+            detail = "The service already works on as many files as it can; send this one again in a moment."
             raise Problem(503, detail, headers={"Retry-After": "2"})
 
     def give_back(self) -> None:
@@ -41,12 +41,12 @@ class FileSlots:
 
 
 def receive(request: Request, max_bytes: int, folder: str) -> IO[bytes]:
-    """The complete body as an unnamed file in the folder, at its start; it is gone when it is closed.
+    """Return the complete body as a file in the folder, at its start; the file has no name and ends when closed.
 
     Raises:
         Problem: 400 the client stopped before the end, 413 more than max_bytes, 503 no room.
     """
-    file = unnamed_file(folder)
+    file = _unnamed_file(folder)
     try:
         for piece in _body(request, max_bytes):
             try:
@@ -61,7 +61,7 @@ def receive(request: Request, max_bytes: int, folder: str) -> IO[bytes]:
 
 
 def discard(request: Request, max_bytes: int) -> None:
-    """Read on for a moment what an early refusal leaves unread, so that the client gets to read the refusal."""
+    """Read the remaining body for a moment after an early error, so that the client can read the answer."""
     socket = request.environ.get("gunicorn.socket")
     patience = socket.gettimeout() if socket is not None else None
     if socket is not None:
@@ -79,12 +79,7 @@ def _body(request: Request, max_bytes: int) -> BoundedBody:
     return BoundedBody(request, max_bytes, f"The file is larger than {max_bytes} bytes; send it in parts.")
 
 
-def unnamed_file(folder: str) -> IO[bytes]:
-    """A file that is gone when it is closed, or its process ends.
-
-    Raises:
-        Problem: 503 the folder cannot be written.
-    """
+def _unnamed_file(folder: str) -> IO[bytes]:
     try:
         return tempfile.TemporaryFile(dir=folder)
     except OSError as error:
@@ -92,6 +87,6 @@ def unnamed_file(folder: str) -> IO[bytes]:
 
 
 def no_room(error: OSError) -> Problem:
-    """503 for a folder that cannot be written; the log says why."""
+    """Return a 503 for a folder that cannot be written; the log has the reason."""
     _log.error("no room for an upload", extra={"reason": str(error)})
     return Problem(503, "The service has no room for this file now; try again later.", headers={"Retry-After": "30"})

@@ -10,19 +10,22 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from model_training.data.datasets import Column, DataError, Dataset
+from table_io.csv_table import CsvTable
+from table_io.errors import TableFormatError
+from table_io.kinds import HEAD_BYTES, kind_of_file
+from table_io.names import clean_names
+from table_io.reader import read_typed
 
 PREVIEW_ROWS = 5
-MAX_COLUMNS = 10_000
 MAX_CLASSES = 1000
 # Characters of the name of a column, a class or a table.
 MAX_NAME = 128
-# Large enough that the first block nearly always tells a column's type.
-_BLOCK_BYTES = 4 * 1024**2
+# Bytes of CSV that are read at a time, and the most that a row may have.
+_BLOCK_BYTES = 1024**2
 
 Kind = Literal["integer", "float", "boolean", "text", "date", "empty", "nested", "other"]
 _FEATURE_KINDS: tuple[Kind, ...] = ("integer", "float", "boolean")
@@ -47,76 +50,48 @@ class ColumnSummary(msgspec.Struct, frozen=True):
 
 
 def read_table(path: Path) -> pa.Table:
-    """A CSV file (UTF-8, commas, a header row) or a Parquet file, told apart by their first bytes.
+    """Return a CSV or Parquet file as a table; its first bytes decide.
 
     Raises:
-        DataError: it cannot be read, or its columns' names cannot be used.
+        DataError: it cannot be read, or a column has a name that a feature cannot have.
     """
     try:
         with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError as error:
-        raise DataError(f"The file {path} cannot be read: {error.strerror}.") from error
-    if not head.strip():
-        raise DataError(f"The file {path.name} is empty; it has to begin with a row of column names.")
-    try:
-        if head.startswith(b"PAR1"):
-            table = pq.ParquetFile(path).read()
-        elif b"\0" in head or head.startswith(b"\x1f\x8b"):
-            raise DataError(
-                f"The file {path.name} is neither CSV (UTF-8 text, not compressed) nor Parquet; save it as one."
-            )
-        else:
-            table = _read_csv(path)
-        names = table.column_names
+            head = file.read(HEAD_BYTES)
+            if kind_of_file(head) == "parquet":
+                # In this process: the training service limits it already.
+                table = pq.ParquetFile(path).read()
+                table = table.rename_columns(clean_names(table.column_names))
+            else:
+                table = read_typed(CsvTable(file, block_bytes=_BLOCK_BYTES))
+    except TableFormatError as error:
+        reason = str(error) if error.faults else f"{str(error)[:1].lower()}{str(error)[1:]}"
+        raise DataError(f"The file {path.name} cannot be read: {reason}") from None
     except UnicodeDecodeError:
         raise DataError(f"The names of the columns of {path.name} are not UTF-8; save it as UTF-8.") from None
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).strip().split("\n")[0][:300]
-        raise DataError(
-            f"The file {path.name} cannot be read as a table: {reason}; mend that and try again."
-        ) from error
-    _check_names(path.name, names, head)
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).strip().split("\n")[0][:300]
+        raise DataError(f"The file {path.name} cannot be read: {reason.rstrip('.')}.") from error
+    _check_names(path.name, table.column_names, head)
     return table
 
 
-def _read_csv(path: Path) -> pa.Table:
-    # Not by its name: a file that is called .gz and is none would be unpacked.
-    convert = pa_csv.ConvertOptions(strings_can_be_null=True)
-    read = pa_csv.ReadOptions(block_size=_BLOCK_BYTES)
-    try:
-        with pa.OSFile(str(path)) as file, pa_csv.open_csv(file, read_options=read, convert_options=convert) as reader:
-            return reader.read_all()
-    except pa.ArrowInvalid:
-        # The types are those of the first block. Where a later one disagrees, the whole file is looked at, which
-        # keeps its text in memory.
-        with pa.OSFile(str(path)) as file:
-            return pa_csv.read_csv(file, read_options=read, convert_options=convert)
-
-
 def _check_names(file: str, names: list[str], head: bytes) -> None:
-    if len(names) == 1 and any(separator in head.split(b"\n")[0] for separator in (b";", b"\t", b"|")):
+    if len(names) == 1 and b"|" in head.split(b"\n")[0]:
         raise DataError(
-            f"The file {file} has one column only: its values are not separated by commas; save it with commas."
-        )
-    if len(names) > MAX_COLUMNS:
-        raise DataError(
-            f"The file {file} has {len(names):,} columns, and at most {MAX_COLUMNS:,} are taken; leave some out."
+            f"The file {file} has one column only: commas, semicolons or tabs must separate its values; save it so."
         )
     for position, name in enumerate(names, 1):
-        if not name.strip():
+        if not name:
             raise DataError(
                 f"Column {position} of {file} has no name; give it one, or leave it out (pandas writes its index so,"
                 " unless index=False)."
             )
-        if len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
+        if len(name) > MAX_NAME or not name.isprintable():
             raise DataError(
-                f"The name of column {position} of {file}, {name[:40]!r}, cannot be used: at most {MAX_NAME} printable"
-                " characters, and no space at either end; rename it."
+                f"The name of column {position} of {file}, {name[:40]!r}, cannot be used: a name has at most"
+                f" {MAX_NAME} printable characters; rename it."
             )
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if twice:
-        raise DataError(f"The file {file} has two columns named {twice[0]}; rename or remove one.")
 
 
 def kind_of(column: pa.ChunkedArray) -> Kind:
@@ -224,7 +199,7 @@ def make_dataset(
 
 def _reserved(features: Sequence[str], classes: Sequence[str]) -> list[str]:
     # The API would refuse every file to score that has the features.
-    added = {"prediction", "class_name", *(f"probability_{name}" for name in classes)}
+    added = {"prediction", "class_name", "error", *(f"probability_{name}" for name in classes)}
     names = [name for name in features if name in added]
     return (
         [f"{columns_named(names, 'has', 'have')} a name that predictions give to theirs; rename it."] if names else []

@@ -7,7 +7,7 @@ import streamlit as st
 
 from streamlit_app.batch.results import show_results
 from streamlit_app.batch.scoring import ScoringRun, finish
-from streamlit_app.batch.table import check_table
+from streamlit_app.batch.table import select_features
 from streamlit_app.batch.upload import choose_table
 from streamlit_app.clients.card import CardView
 from streamlit_app.clients.errors import ApiError
@@ -46,12 +46,8 @@ def _choose(card: CardView) -> None:
         return
     loaded, columns = chosen
     if st.button(f"Predict {plural(loaded.table.num_rows, 'row')}", type="primary", key="score"):
-        with st.spinner("Checking the table"):
-            checked = check_table(loaded.table, card, columns)
-        job = ScoringRun(loaded.table, checked, card, loaded.name)
-        job.errors = [*loaded.errors, *job.errors]
-        job.error_count += len(loaded.errors)
-        st.session_state["job"] = job
+        features = select_features(loaded.table, columns)
+        st.session_state["job"] = ScoringRun(loaded.table, features, loaded.row_errors, card, loaded.name)
         # The run has the parsed table; Streamlit frees the uploaded file when the page draws no uploader.
         st.session_state.pop("loaded", None)
         st.rerun()

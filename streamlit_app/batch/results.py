@@ -16,6 +16,7 @@ ROWS_PER_PAGE = 100
 LOW_CONFIDENCE = 0.7
 # Orange of the charts, light enough for the text of both themes; the column Mark shows the same without colour.
 LOW_STYLE = "background-color: rgba(230, 159, 0, 0.28)"
+MAX_ERRORS = 1000
 FAILED_STYLE = "background-color: rgba(213, 94, 0, 0.28)"
 MAX_PILLS = 12
 MARK_PIXELS = 150
@@ -40,8 +41,7 @@ def show_results(top: DeltaGenerator, job: ScoringRun, scored: Scored) -> None:
         )
     _summary(job, scored)
     _downloads(job, scored)
-    if job.error_count:
-        _errors(job, scored)
+    _errors(scored)
     _rows(scored)
 
 
@@ -83,17 +83,20 @@ def _downloads(job: ScoringRun, scored: Scored) -> None:
             )
 
 
-def _errors(job: ScoringRun, scored: Scored) -> None:
-    failed = scored.table.num_rows - scored.count
-    with st.expander(f"{plural(job.error_count, 'error')} in the table", icon=":material/error:"):
-        shown = [{"Row": error.row, "Column": error.column, "Error": error.message} for error in job.errors]
+def _errors(scored: Scored) -> None:
+    rows = scored.error_rows()
+    if not len(rows):
+        return
+    with st.expander(f"{plural(len(rows), 'row')} with errors", icon=":material/error:"):
+        shown = rows[:MAX_ERRORS]
+        errors = {"Row": shown + 1, "Error": scored.table.column("error").take(shown).to_pylist()}
         config = {"Row": st.column_config.NumberColumn(width="small")}
-        st.dataframe(pd.DataFrame(shown), hide_index=True, column_config=config, alt="Errors by row and column")
-        more = job.error_count - len(shown)
+        st.dataframe(pd.DataFrame(errors), hide_index=True, column_config=config, alt="Errors by row")
+        more = len(rows) - len(shown)
         st.caption(
             "Row 1 is the first below the header. "
-            + (f"{more:,} more errors are not shown. " if more > 0 else "")
-            + f"{plural(failed, 'row has', 'rows have')} no prediction: correct the cells and upload the file again."
+            + (f"{more:,} more rows are not shown. " if more > 0 else "")
+            + "Correct their cells and upload the file again."
         )
 
 

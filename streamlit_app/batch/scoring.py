@@ -1,5 +1,6 @@
-"""Scoring a table through the API, piece by piece, and the scored table."""
+"""Score a table through the API, piece by piece, and keep the scored table."""
 
+import contextlib
 import io
 import re
 import time
@@ -7,49 +8,45 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv, parquet
 
-from streamlit_app.batch.table import MOST_ERRORS, CellError, Checked
-from streamlit_app.clients.api_client import ApiClient
+from streamlit_app.clients.api_client import ARROW_STREAM, CSV, ApiClient
 from streamlit_app.clients.card import CardView
-from streamlit_app.clients.errors import ApiAway, ApiNotReady, ApiUnexpected, InputRejected
+from streamlit_app.clients.errors import ApiAway, ApiNotReady, ApiUnexpected
+from table_io.cells import is_text
 
 # About 0.1 s each: often enough to show progress and to stop, rarely enough not to cost.
 ROWS_PER_CALL = 10_000
-# Cells, so that a wide table does not exceed what the API takes at once.
+# Cells, so that a wide table does not exceed the API's limits.
 CELLS_PER_CALL = 500_000
-# A busy service takes no more files for a moment; then a worker was replaced, or a pod moved.
+# A busy service accepts no more files for a moment; longer waits are for a worker that restarts or a pod that moves.
 WAITS_SECONDS = (0.5, 1.0, 2.0)
-# The API names the first 20 bad cells at a time.
-MOST_REFUSALS = 50
-ANSWER_COLUMN = re.compile(r"prediction|class_name|probability_.*", re.DOTALL)
-_BAD_ROW = re.compile(r"row (\d+), (.*)", re.DOTALL)
+ANSWER_COLUMN = re.compile(r"prediction|class_name|error|probability_.*", re.DOTALL)
 
 
 @dataclass
 class ScoringRun:
-    """One table on its way through the API; `step` scores a piece, so that a page can draw and stop in between."""
+    """The scoring of one table; `step` scores a piece, so that a page can draw and stop in between.
+
+    `features` has the features' columns by their names, and `row_errors` what is wrong with each row of the file (null
+    for nothing); both have a row for each row of `table`.
+    """
 
     table: pa.Table
-    checked: Checked
+    features: pa.Table
+    row_errors: pa.ChunkedArray
     card: CardView
     file_name: str
     done: int = 0
     seconds: float = 0.0
     versions: set[str] = field(default_factory=set)
-    errors: list[CellError] = field(default_factory=list)
-    error_count: int = 0
     pieces: list[pa.Table] = field(default_factory=list)
-    kept: list[NDArray[np.int64]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.errors = list(self.checked.errors)
-        self.error_count = self.checked.error_count
 
     @property
     def total(self) -> int:
-        return int(self.checked.features.num_rows)
+        return int(self.features.num_rows)
 
     @property
     def finished(self) -> bool:
@@ -62,55 +59,24 @@ class ScoringRun:
     def step(self, client: ApiClient) -> None:
         """Score the next piece; raises ApiError, after which the same step can be tried again."""
         started = time.perf_counter()
-        if not self.done:
-            self.versions.add(client.ready().model_version)
         size = max(1, min(ROWS_PER_CALL, CELLS_PER_CALL // len(self.card.features)))
-        piece = self.checked.features.slice(self.done, size)
-        rows = self.checked.rows[self.done : self.done + size]
-        answer, rows = self._score(client, piece, rows)
+        piece = self.features.slice(self.done, size)
+        answer, version = _score(client, piece)
+        if answer.num_rows != piece.num_rows:
+            raise ApiUnexpected("The prediction service did not answer every row.")
+        if version:
+            self.versions.add(version)
         self.pieces.append(answer)
-        self.kept.append(rows)
         self.done += piece.num_rows
-        if self.finished:
-            self.versions.add(client.ready().model_version)
         self.seconds += time.perf_counter() - started
 
-    def _score(self, client: ApiClient, piece: pa.Table, rows: NDArray[np.int64]) -> tuple[pa.Table, NDArray[np.int64]]:
-        """The answer's own columns; rows that the API refuses are noted and left out."""
-        for _ in range(MOST_REFUSALS):
-            try:
-                answer = _ask(client, piece)
-            except InputRejected as error:
-                refused = self._note(error, rows)
-                if not refused:
-                    raise
-                good = np.setdiff1d(np.arange(piece.num_rows), sorted(refused))
-                piece, rows = piece.take(good), rows[good]
-                continue
-            if answer.num_rows != piece.num_rows:
-                raise ApiUnexpected("The prediction service did not answer every row.")
-            return answer, rows
-        raise ApiUnexpected("The prediction service refuses row after row of this table.")
 
-    def _note(self, error: InputRejected, rows: NDArray[np.int64]) -> set[int]:
-        refused = set()
-        for item in error.fields:
-            if (found := _BAD_ROW.fullmatch(item.field)) and 1 <= int(found[1]) <= len(rows):
-                refused.add(int(found[1]) - 1)
-                self.error_count += 1
-                if len(self.errors) < MOST_ERRORS:
-                    self.errors.append(CellError(int(rows[int(found[1]) - 1]) + 1, found[2], item.message))
-        return refused
-
-
-def _ask(client: ApiClient, piece: pa.Table) -> pa.Table:
-    """Score one piece, a busy or restarting service asked again after a while."""
-    sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, piece.schema) as stream:
-        stream.write_table(piece)
+def _score(client: ApiClient, piece: pa.Table) -> tuple[pa.Table, str]:
+    """Return the answer's own columns and the model's version; try again while the service is busy or restarts."""
+    body, media_type = _encode(piece)
     for wait in (*WAITS_SECONDS, None):
         try:
-            answer = client.score(sink.getvalue())
+            answer, version = client.score(body, media_type)
             break
         except (ApiAway, ApiNotReady):
             if wait is None:
@@ -118,16 +84,31 @@ def _ask(client: ApiClient, piece: pa.Table) -> pa.Table:
             time.sleep(wait)
     try:
         table = pa.ipc.open_stream(answer).read_all()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ApiUnexpected("The prediction service gave an answer that this page does not understand.") from error
-    return table.drop_columns(piece.column_names)
+        return table.drop_columns(piece.column_names), version
+    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
+        raise ApiUnexpected("The prediction service returned an unexpected answer.") from error
+
+
+def _encode(piece: pa.Table) -> tuple[bytes, str]:
+    """Return the piece as CSV if it has text, which the API reads as numbers only there, else as an Arrow stream."""
+    sink = io.BytesIO()
+    if any(is_text(kind) for kind in piece.schema.types):
+        # CSV cannot hold lists and the like; the API names such a column.
+        with contextlib.suppress(pa.ArrowException):
+            csv.write_csv(piece, sink)
+            return sink.getvalue(), CSV
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, piece.schema) as stream:
+        stream.write_table(piece)
+    return sink.getvalue(), ARROW_STREAM
 
 
 @dataclass(frozen=True)
 class Scored:
     """A scored table: the visitor's columns and the API's, one row for each row of the file.
 
-    `confidence` and `class_index` have one entry a row; rows that could not be scored have NaN and -1.
+    `confidence` and `class_index` have shape (rows,); rows that could not be scored have NaN and -1. The table has the
+    column `error` if there is any.
     """
 
     table: pa.Table
@@ -140,9 +121,14 @@ class Scored:
         return int((self.class_index >= 0).sum())
 
     def counts(self) -> dict[str, int]:
-        """Rows by class, in the card's order."""
+        """Return the rows of each class, in the card's order."""
         found = np.bincount(self.class_index[self.class_index >= 0], minlength=len(self.classes))
         return dict(zip(self.classes, found.tolist(), strict=True))
+
+    def error_rows(self) -> NDArray[np.int64]:
+        """Return the rows with an error, from 0."""
+        has_column = "error" in self.table.column_names
+        return np.flatnonzero(self.table.column("error").is_valid()) if has_column else np.empty(0, np.int64)
 
     def as_csv(self) -> bytes:
         sink = io.BytesIO()
@@ -156,40 +142,30 @@ class Scored:
 
 
 def finish(job: ScoringRun) -> Scored:
-    """Put the pieces together; also of a job that was cancelled, whose other rows stay without a prediction."""
+    """Put the pieces together, even of a cancelled job, whose remaining rows have no prediction."""
     total = job.table.num_rows
-    place = np.full(total, -1, dtype=np.int64)
     if job.pieces:
-        answer = pa.concat_tables(job.pieces)
-        rows = np.concatenate(job.kept)
-        place[rows] = np.arange(len(rows))
-        # An index that is null makes a row that is null.
-        answer = answer.take(pa.array(place, mask=place < 0))
+        # A model that was replaced in between can have other classes.
+        answer = pa.concat_tables(job.pieces, promote_options="default")
+        place = np.arange(total)
+        has_none = (place >= job.done) | job.row_errors.is_valid().to_numpy()
+        # A null index gives a null row.
+        answer = answer.take(pa.array(place, mask=has_none))
     else:
-        answer = pa.table({"prediction": pa.nulls(total, pa.int64()), "class_name": pa.nulls(total, pa.string())})
+        kinds = {"prediction": pa.int64(), "class_name": pa.string(), "error": pa.string()}
+        answer = pa.table({name: pa.nulls(total, kind) for name, kind in kinds.items()})
     names = [f"{name} (file)" if ANSWER_COLUMN.fullmatch(name) else name for name in job.table.column_names]
+    errors = pc.coalesce(job.row_errors, answer.column("error"))
+    answer = answer.drop_columns("error")
+    if errors.null_count < total:
+        answer = answer.append_column("error", errors)
     table = job.table.rename_columns(names)
     for name, column in zip(answer.column_names, answer.columns, strict=True):
         table = table.append_column(name, column)
-    if job.error_count:
-        table = table.append_column("error", _errors_by_row(job, place < 0))
-    shares = [name for name in answer.column_names if name.startswith("probability_")]
     confidence = np.full(total, np.nan, dtype=np.float32)
-    for name in shares:
-        values = answer.column(name).to_numpy(zero_copy_only=False).astype(np.float32)
-        confidence = np.fmax(confidence, values)
-    classes = answer.column("prediction").to_pandas().fillna(-1).to_numpy(dtype=np.int32)
+    for name in answer.column_names:
+        if name.startswith("probability_"):
+            values = answer.column(name).to_numpy(zero_copy_only=False).astype(np.float32)
+            confidence = np.fmax(confidence, values)
+    classes = answer.column("prediction").fill_null(-1).to_numpy().astype(np.int32)
     return Scored(table, job.card.classes, confidence, classes)
-
-
-def _errors_by_row(job: ScoringRun, without: NDArray[np.bool_]) -> pa.Array:
-    words: dict[int, str] = {}
-    for error in job.errors:
-        if error.column:
-            text = f"{error.column} {error.message}"
-            words[error.row - 1] = f"{words[error.row - 1]}; {text}" if error.row - 1 in words else text
-    missing = np.flatnonzero(without).tolist()
-    texts: list[str | None] = [None] * len(without)
-    for row in missing:
-        texts[row] = words.get(row, "was not scored")
-    return pa.array(texts, pa.string())

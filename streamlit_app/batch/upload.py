@@ -8,9 +8,10 @@ import pyarrow as pa
 import streamlit as st
 from pyarrow import csv
 
-from streamlit_app.batch.table import CellError, TableError, match_columns, read_table
+from streamlit_app.batch.table import match_columns, read_table
 from streamlit_app.clients.card import CardView
 from streamlit_app.components.text import escape, plural
+from table_io.errors import TableFormatError
 
 UPLOAD, PASTE = "Upload a file", "Paste a table"
 PREVIEW_ROWS = 5
@@ -19,12 +20,12 @@ MAX_NAMES = 20
 
 @dataclass
 class LoadedTable:
-    """The visitor's table, and its lines that are not rows."""
+    """The visitor's table, and what is wrong with each of its rows (null for nothing)."""
 
     source: str
     name: str
     table: pa.Table
-    errors: list[CellError]
+    row_errors: pa.ChunkedArray
 
 
 def choose_table(card: CardView) -> tuple[LoadedTable, dict[str, str]] | None:
@@ -95,10 +96,6 @@ def _paste() -> LoadedTable | None:
     st.button("Load the table", disabled=not text)
     if not text:
         return None
-    # Spreadsheets copy cells separated by tabs.
-    header = text.split("\n", 1)[0]
-    if "\t" in header and "," not in header:
-        text = text.replace("\t", ",")
     return _load(f"text:{hash(text)}", "pasted.csv", text.encode())
 
 
@@ -109,11 +106,11 @@ def _load(source: str, name: str, data: bytes | memoryview) -> LoadedTable | Non
         return loaded
     try:
         with st.spinner("Reading the file"):
-            table, errors = read_table(bytes(data))
-    except TableError as error:
+            table, row_errors = read_table(bytes(data))
+    except TableFormatError as error:
         st.error(escape(str(error)), icon=":material/error:")
         return None
-    loaded = LoadedTable(source, name, table, errors)
+    loaded = LoadedTable(source, name, table, row_errors)
     st.session_state["loaded"] = loaded
     return loaded
 

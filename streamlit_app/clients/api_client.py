@@ -35,6 +35,7 @@ POOL_SIZE = 32
 MAX_REMEMBERED_CALLS = 100
 MAX_SENTENCE = 500
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
+CSV = "text/csv"
 
 log = logging.getLogger(__name__)
 
@@ -123,10 +124,11 @@ class ApiClient(HttpClient):
                 raise
         return self.predict(row)
 
-    def score(self, stream: bytes) -> bytes:
-        """Return the Arrow stream of a table's features with the predictions as further columns."""
-        headers = {"Content-Type": ARROW_STREAM, "Accept": ARROW_STREAM}
-        return self._call("POST", "/predict", TABLE_TIMEOUT_SECONDS, headers, data=stream)[0].content
+    def score(self, table: bytes, media_type: str) -> tuple[bytes, str]:
+        """Return a table of features with predictions and errors as further columns, as Arrow, and the version."""
+        headers = {"Content-Type": media_type, "Accept": ARROW_STREAM}
+        response, _ = self._call("POST", "/predict?on_error=keep", TABLE_TIMEOUT_SECONDS, headers, data=table)
+        return response.content, response.headers.get("X-Model-Version", "")
 
     def _prediction(self, path: str, row: Mapping[str, float]) -> PredictedRow:
         started = time.perf_counter()

@@ -98,6 +98,16 @@ def test_a_frame_comes_back_with_its_predictions(
     np.testing.assert_allclose(probabilities, expected["probabilities"], atol=1e-7)
 
 
+def test_rows_that_cannot_be_predicted_come_back_with_the_reason(base: str, http: requests.Session) -> None:
+    body = f"{HEAD}{ROW}5.1,3.5,wide,0.2\n1,2\n"
+    answer = http.post(f"{base}/predict?on_error=keep", data=body, headers={"Content-Type": CSV}, timeout=60)
+    answered = pd.read_csv(io.BytesIO(answer.content), keep_default_na=False)
+    reasons = ["", "petal_length must be a number, not 'wide'", "has 2 cells, not 4"]
+    assert answered["error"].tolist() == reasons
+    assert answered["class_name"].tolist() == ["setosa", "", ""]
+    assert answer.headers["X-Model-Version"] == http.get(f"{base}/model", timeout=30).json()["model_version"]
+
+
 @pytest.mark.parametrize("rows", [1, 2, 1000])
 def test_many_rows_in_json(http: requests.Session, base: str, rows: int) -> None:
     body = {"instances": [{"features": [5.1, 3.5, 1.4, 0.2]}] * rows}

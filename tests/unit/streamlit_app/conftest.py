@@ -19,6 +19,7 @@ import pyarrow as pa
 import pytest
 import requests
 import streamlit as st
+from pyarrow import csv
 from streamlit.testing.v1 import AppTest
 
 from tests.stacks import free_ports
@@ -103,7 +104,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        body = raw if "arrow" in self.headers.get("Content-Type", "") else json.loads(raw or b"null")
+        is_json = self.headers.get("Content-Type", "application/json") == "application/json"
+        body = json.loads(raw or b"null") if is_json else raw
+        self.path, _, query = self.path.partition("?")
+        assert query == ("" if is_json else "on_error=keep")
         request = Request(self.command, self.path, dict(self.headers), body, self.client_address)
         self.api.requests.append(request)
         reply = self.api.replies.get(self.path)
@@ -114,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/ready":
             self.send_json(200, {"status": "ready", "model_version": self.api.card["model_version"]})
         elif isinstance(request.body, bytes):
-            self.send_bytes(200, self.scored(request.body), self.headers["Content-Type"])
+            self.send_scored(request.body)
         else:
             self.send_json(200, self.prediction(request.body))
 
@@ -134,14 +138,22 @@ class Handler(BaseHTTPRequestHandler):
             "request_id": self.headers["X-Request-ID"],
         } | ({"contributions": {name: dict.fromkeys(names, 0.5) for name in classes}} if explained else {})
 
-    def scored(self, stream: bytes) -> bytes:
+    def read_table(self, body: bytes) -> pa.Table:
+        is_csv = self.headers["Content-Type"] == "text/csv"
+        return csv.read_csv(io.BytesIO(body)) if is_csv else pa.ipc.open_stream(body).read_all()
+
+    def send_scored(self, body: bytes, version: str = "") -> None:
+        self.send_bytes(200, self.scored(body), "application/vnd.apache.arrow.stream", version)
+
+    def scored(self, body: bytes) -> bytes:
         """Every row gets the first class."""
-        table = pa.ipc.open_stream(stream).read_all()
+        table = self.read_table(body)
         classes, rows = self.api.card["classes"], table.num_rows
         table = table.append_column("prediction", pa.array([0] * rows, pa.int64()))
         table = table.append_column("class_name", pa.array([classes[0]] * rows, pa.string()))
         for index, name in enumerate(classes):
             table = table.append_column(f"probability_{name}", pa.array([0.6 if index == 0 else 0.2] * rows))
+        table = table.append_column("error", pa.nulls(rows, pa.string()))
         sink = io.BytesIO()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
@@ -150,8 +162,9 @@ class Handler(BaseHTTPRequestHandler):
     def send_json(self, status: int, body: Any, content_type: str = "application/json") -> None:
         self.send_bytes(status, json.dumps(body).encode(), content_type)
 
-    def send_bytes(self, status: int, raw: bytes, content_type: str) -> None:
+    def send_bytes(self, status: int, raw: bytes, content_type: str, version: str = "") -> None:
         self.send_response(status)
+        self.send_header("X-Model-Version", version or self.api.card["model_version"])
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(raw)))
         if request_id := self.headers.get("X-Request-ID"):

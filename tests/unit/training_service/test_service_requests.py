@@ -104,7 +104,7 @@ def test_a_built_in_table_is_looked_at_by_its_name(service: Service) -> None:
         (b"PK\x03\x04" + b"x" * 100, "book.xlsx", 415, "neither CSV nor Parquet"),
         (b"\x1f\x8b\x08" + b"x" * 100, "table.csv.gz", 415, "neither CSV nor Parquet"),
         (b"PAR1" + b"x" * 1000, "broken.parquet", 422, "table.csv"),
-        (b"", "empty.csv", 422, "empty.csv is empty"),
+        (b"", "empty.csv", 422, "empty.csv cannot be read: the CSV is empty"),
         ("länge,breite\n".encode("latin-1") * 3, "latin.csv", 422, "latin.csv"),
         (b"a,b\n1,2,3\n4\n", "ragged.csv", 422, "ragged.csv"),
     ],

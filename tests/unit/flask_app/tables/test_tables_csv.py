@@ -134,8 +134,8 @@ def test_the_first_bad_cells_are_named_in_order(client: FlaskClient) -> None:
         (b"\n\n\r\n", "empty"),
         (b"sepal_length;sepal_width\n1;2\n", "petal_width is missing"),
         (f"{HEAD.replace('petal_width', 'Petal_Width')}\n{PROMPT}\n".encode(), "petal_width is missing"),
-        (f"{HEAD},a,a\n{PROMPT},1,2\n".encode(), "a stands twice"),
-        (f"{HEAD},sepal_length\n{PROMPT},1\n".encode(), "sepal_length stands twice"),
+        (f"{HEAD},a,a\n{PROMPT},1,2\n".encode(), "a appears more than once"),
+        (f"{HEAD},sepal_length\n{PROMPT},1\n".encode(), "sepal_length appears more than once"),
         (f"{HEAD},class_name\n{PROMPT},1\n".encode(), "class_name is a column of the answer; rename it"),
         (f"{HEAD},probability_setosa\n{PROMPT},1\n".encode(), "probability_setosa is a column of the answer"),
         (f"{HEAD}\n1,2,3\n".encode(), "row 1 has 3 cells, not 4"),
@@ -241,7 +241,9 @@ def test_pyarrow_is_loaded_with_the_first_file(repository: Path, trained_store: 
     # scikit-learn and pandas, which the API's image does not have, would load it.
     program = f"""
 import json, sys
-sys.modules["sklearn"] = sys.modules["pandas"] = None
+from flask_app.tables.pandas_block import block_pandas
+block_pandas()
+sys.modules["sklearn"] = None
 from flask_app.application import create_app
 from flask_app.settings import ApiSettings
 client = create_app(ApiSettings(model_store={str(trained_store)!r})).test_client()

@@ -139,19 +139,21 @@ def test_every_refused_column_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "The file flowers.csv is empty"),
-        (" \n", "The file flowers.csv is empty"),
-        ("a;kind\n1;x\n", "not separated by commas"),
-        ("a,a,kind\n1,2,x\n", "two columns named a"),
+        ("", "The file flowers.csv cannot be read: the CSV is empty; its first line must name the columns."),
+        (" \n", "the CSV is empty"),
+        ("a|kind\n1|x\n", "commas, semicolons or tabs must separate its values"),
+        ("a,a,kind\n1,2,x\n", "cannot be read: a appears more than once among the columns."),
+        ("A, A,kind\n1,2,x\n", "cannot be read: A appears more than once among the columns."),
         (",a,kind\n0,2,x\n", "Column 1 of flowers.csv has no name"),
         (f"{'n' * 129},kind\n1,x\n", "The name of column 1"),
-        ("a, b,kind\n1,2,x\n", "The name of column 2 of flowers.csv, ' b'"),
-        ("a,kind\n1,x\n1,2,3\n", "The file flowers.csv cannot be read as a table: CSV parse error: Expected 2 columns"),
+        ("a,b\x07,kind\n1,2,x\n", "The name of column 2 of flowers.csv, 'b\\x07'"),
+        ("a,kind\n1,x\n1,2,3\n", "The file flowers.csv cannot be read: row 2 has 3 cells, not 2."),
+        ('a,kind\n1,"x\n2,y\n', 'cannot be read: a quote (") is never closed'),
         (b"\x1f\x8b\x08\x00aaaa", "neither CSV"),
         (b"\x89PNG\r\n\x00", "neither CSV"),
-        (b"PAR1 and then nothing", "cannot be read as a table"),
-        (b"a,k\xefnd\n1,x\n", "The names of the columns of flowers.csv are not UTF-8"),
-        (b"a,kind\n1,ros\xe9\n", "Column kind holds values that are neither numbers nor UTF-8 text"),
+        (b"PAR1 and then nothing", "The file flowers.csv cannot be read"),
+        (b"a,k\xefnd\n1,x\n", "the CSV is not UTF-8 at byte 3"),
+        (b"a,kind\n1,ros\xe9\n", "the CSV is not UTF-8"),
     ],
 )
 def test_a_file_that_is_no_table_is_a_sentence(tmp_path: Path, content: str | bytes, words: str) -> None:
@@ -207,6 +209,20 @@ def test_a_byte_order_mark_and_quotes_do_no_harm(tmp_path: Path) -> None:
     data = dataset_of(tmp_path, b'\xef\xbb\xbf"a","b","kind"\r\n"1.5","","x"\r\n"2","3","y"\r\n')
     assert [column.name for column in data.columns] == ["a", "b"]
     assert data.X[:, 0].tolist() == [1.5, 2] and np.isnan(data.X[0, 1])
+
+
+def test_cells_and_names_are_read_by_the_rules_of_table_io(tmp_path: Path) -> None:
+    content = "number; whole ;gap;hex;kind\n1.5\u00a0;007;  ;0x10;x\n+2;\t8;NA;1;y\n"
+    table = table_of(tmp_path, content)
+    assert table.column_names == ["number", "whole", "gap", "hex", "kind"]
+    assert table.to_pydict() == {
+        "number": [1.5, 2],
+        "whole": [7, 8],
+        "gap": [None, None],
+        "hex": ["0x10", "1"],
+        "kind": ["x", "y"],
+    }
+    assert [column.dtype for column in summarise(table)] == ["float", "integer", "empty", "text", "text"]
 
 
 def test_the_summary_and_preview_show_what_was_found(tmp_path: Path) -> None:

@@ -74,10 +74,38 @@ def test_bad_cells_are_listed_and_the_others_scored(open_page, real_api):
     at = press(send(open_page("batch", real_api), data.to_csv(index=False).encode()), "Predict")
     assert figures(at)["Rows predicted"] == "3"
     errors = at.dataframe[0].value
-    assert errors.to_numpy().tolist() == [[2, "petal_length", "“abc” is not a number"], [4, "sepal_width", "is empty"]]
+    assert errors.to_numpy().tolist() == [[2, "petal_length must be a number, not 'abc'"], [4, "sepal_width is empty"]]
     table = pd.read_csv(io.BytesIO(at.session_state["scored"].as_csv()))
     assert table["class_name"].isna().tolist() == [False, True, False, True, False]
-    assert table["error"].tolist()[1] == "petal_length “abc” is not a number"
+    assert table["error"].tolist()[1] == "petal_length must be a number, not 'abc'"
+
+
+def test_rows_of_another_width_stay_in_their_place(open_page, real_api):
+    lines = flowers(4).to_csv(index=False).splitlines()
+    lines[2:2] = ["1,2", "5.1,3.5,1.4,0.2,x,y"]
+    at = press(send(open_page("batch", real_api), "\n".join(lines).encode()), "Predict 6 rows")
+    assert figures(at)["Rows predicted"] == "4"
+    assert at.dataframe[0].value.to_numpy().tolist() == [[2, "has 2 cells, not 5"], [3, "has 6 cells, not 5"]]
+    assert at.session_state["scored"].table["class_name"].is_valid().to_pylist() == [True, False, False, *[True] * 3]
+
+
+def test_numbers_that_parquet_has_as_text_are_read(open_page, real_api):
+    frame = flowers(3)
+    frame["petal_length"] = frame["petal_length"].astype(str).astype("category")
+    frame.loc[1, "sepal_width"] = None
+    sink = io.BytesIO()
+    frame.to_parquet(sink)
+    at = press(send(open_page("batch", real_api), sink.getvalue(), "flowers.parquet"), "Predict")
+    assert figures(at)["Rows predicted"] == "2"
+    assert at.dataframe[0].value.to_numpy().tolist() == [[2, "sepal_width is empty"]]
+
+
+def test_columns_named_like_the_answers_are_renamed(open_page, real_api):
+    data = flowers(2).assign(error="old", prediction=7)
+    at = press(send(open_page("batch", real_api), data.to_csv(index=False).encode()), "Predict")
+    table = at.session_state["scored"].table
+    assert table["error (file)"].to_pylist() == ["old", "old"] and table["prediction (file)"].to_pylist() == ["7", "7"]
+    assert "error" not in table.column_names
 
 
 def test_wrong_columns_are_named_with_a_next_step(open_page, real_api):
@@ -151,7 +179,7 @@ def test_api_that_goes_away_in_between_is_gone_on_with(open_page, running, api, 
         if asked == 2:
             handler.send_problem(503, "As many files as are taken at once are under way.")
         else:
-            handler.send_bytes(200, handler.scored(api.requests[-1].body), handler.headers["Content-Type"])
+            handler.send_scored(api.requests[-1].body)
 
     api.replies["/predict"] = second_fails
     at = press(send(open_page("batch"), WINE), "Predict 30 rows")
@@ -172,25 +200,11 @@ def test_a_busy_api_is_asked_again_without_a_word(open_page, api, monkeypatch):
         if asked == 1:
             handler.send_problem(429, "slow down")
         else:
-            handler.send_bytes(200, handler.scored(api.requests[-1].body), handler.headers["Content-Type"])
+            handler.send_scored(api.requests[-1].body)
 
     api.replies["/predict"] = first_fails
     at = press(send(open_page("batch"), WINE), "Predict 30 rows")
     assert figures(at)["Rows predicted"] == "30"
-
-
-def test_rows_that_only_the_api_refuses_are_listed(open_page, api):
-    def refuse_one(handler) -> None:
-        rows = pa.ipc.open_stream(api.requests[-1].body).read_all().num_rows
-        if rows == 30:
-            handler.send_problem(422, "row 3, ash is odd.", ("row 3, ash", "is odd"))
-        else:
-            handler.send_bytes(200, handler.scored(api.requests[-1].body), handler.headers["Content-Type"])
-
-    api.replies["/predict"] = refuse_one
-    at = press(send(open_page("batch"), WINE), "Predict 30 rows")
-    assert figures(at)["Rows predicted"] == "29"
-    assert at.dataframe[0].value.to_numpy().tolist() == [[3, "ash", "is odd"]]
 
 
 @pytest.mark.parametrize(
@@ -208,13 +222,19 @@ def test_refusals_of_the_whole_are_sentences_with_a_way_on(open_page, api, statu
 def test_model_replaced_in_between_is_told(open_page, api, monkeypatch):
     monkeypatch.setattr(scoring, "ROWS_PER_CALL", 10)
 
+    versions = iter(["old", "new", "new"])
+
     def swap(handler) -> None:
-        api.card = api.card | {"model_version": "new"}
-        handler.send_bytes(200, handler.scored(api.requests[-1].body), handler.headers["Content-Type"])
+        handler.send_scored(api.requests[-1].body, next(versions))
+        # The next one has other classes as well.
+        api.card = api.card | {"classes": ["barolo", "barbera"]}
 
     api.replies["/predict"] = swap
     at = press(send(open_page("batch"), WINE), "Predict 30 rows")
+    assert "model version new, old" in words(at)
     assert "predictions come from two versions" in words(at)
+    assert figures(at)["Rows predicted"] == "30"
+    assert not [request for request in api.requests if request.path == "/ready"]
 
 
 def test_cancel_keeps_what_is_scored(open_page, api, monkeypatch):
@@ -228,7 +248,7 @@ def test_cancel_keeps_what_is_scored(open_page, api, monkeypatch):
         if asked == 2:
             handler.send_problem(503, "Away.")
         else:
-            handler.send_bytes(200, handler.scored(api.requests[-1].body), handler.headers["Content-Type"])
+            handler.send_scored(api.requests[-1].body)
 
     api.replies["/predict"] = second_fails
     at = press(send(open_page("batch"), WINE), "Predict 30 rows")
@@ -240,7 +260,7 @@ def test_cancel_keeps_what_is_scored(open_page, api, monkeypatch):
 def test_too_large_a_file_is_a_sentence(open_page, monkeypatch):
     from streamlit_app.batch import table
 
-    monkeypatch.setattr(table, "MOST_ROWS", 3)
+    monkeypatch.setattr(table, "MAX_ROWS", 3)
     at = send(open_page("batch"), WINE)
     assert "more than 3 rows" in words(at)
     assert "POST /predict" in words(at)

@@ -1,15 +1,15 @@
 """Turn the Parquet file on standard input into an Arrow stream on standard output; a program of its own.
 
-pyarrow ends its whole process on some damaged files, and a page says itself how large it becomes. So this runs under
-limits, and its end says how it went:
+pyarrow ends its whole process on some damaged files, and a small page can unpack to gigabytes. So this runs under
+limits, and its exit status reports the outcome:
 
 | status | meaning |
 | --- | --- |
 | 0 | the stream is complete |
-| 2 | the file cannot be read; why stands on standard error |
+| 2 | the file cannot be read; standard error has the reason |
 | 3 | it unpacks to more bytes than the first argument allows |
 | 4 | the disk is full |
-| another | it was ended by the system or by a limit |
+| another | the system or a limit ended it |
 """
 
 import contextlib
@@ -19,14 +19,14 @@ import resource
 import sys
 from pathlib import Path
 
-BATCH_ROWS = 8192
+_BATCH_ROWS = 8192
 _BATCH_CELLS = 512 * 1024
 _MEMORY_BYTES = 512 * 1024 * 1024
 _CPU_SECONDS = 120
 
 
 def main() -> int:
-    """Unpack; returns the exit status."""
+    """Unpack; return the exit status."""
     max_bytes, max_columns = int(sys.argv[1]), int(sys.argv[2])
     for limit, value in (
         (resource.RLIMIT_DATA, _MEMORY_BYTES),
@@ -34,10 +34,10 @@ def main() -> int:
         (resource.RLIMIT_FSIZE, max_bytes),
         (resource.RLIMIT_CORE, 0),
     ):
-        # A limit that is lower already cannot be raised, and need not.
+        # A limit that is lower already cannot be raised.
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(limit, (value, value))
-    # Where memory is short all the same, the kernel shall end this process, not the worker.
+    # Where memory is short all the same, the kernel ends this process rather than its parent.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
@@ -51,7 +51,7 @@ def main() -> int:
         schema = file.schema_arrow
         if len(schema) > max_columns:
             raise ValueError(f"it has more than {max_columns} columns")
-        rows = max(1, min(BATCH_ROWS, _BATCH_CELLS // max(1, len(schema))))
+        rows = max(1, min(_BATCH_ROWS, _BATCH_CELLS // max(1, len(schema))))
         with pa.ipc.new_stream(sys.stdout.buffer, schema) as stream:
             for batch in file.iter_batches(batch_size=rows, use_threads=False):
                 stream.write_batch(batch)
@@ -59,13 +59,13 @@ def main() -> int:
     except OSError as error:
         if error.errno in (errno.EFBIG, errno.ENOSPC, errno.EDQUOT):
             return 3 if error.errno == errno.EFBIG else 4
-        return _refuse(error)
+        return _report(error)
     except (pa.ArrowException, ValueError, TypeError, MemoryError) as error:
-        return _refuse(error)
+        return _report(error)
     return 0
 
 
-def _refuse(error: BaseException) -> int:
+def _report(error: BaseException) -> int:
     sys.stderr.write((str(error).splitlines() or ["it needs too much memory"])[0])
     return 2
 
@@ -73,5 +73,5 @@ def _refuse(error: BaseException) -> int:
 if __name__ == "__main__":
     status = main()
     sys.stderr.flush()
-    # At once: what could not be written would be tried again at a usual end.
+    # At once: a usual exit would try again to write what could not be written.
     os._exit(status)

@@ -1,10 +1,10 @@
-"""The little of FlatBuffers that is needed to look into Arrow's messages before Arrow does."""
+"""As much of FlatBuffers as it takes to check Arrow's messages before Arrow reads them."""
 
 import struct
 
 
-class Table:
-    """One table of a FlatBuffers message; every read is checked against the message's end by `struct`."""
+class FlatTable:
+    """One table of a FlatBuffers message; `struct` checks every read against the message's end."""
 
     def __init__(self, data: bytes, position: int | None = None) -> None:
         self._data = data
@@ -12,17 +12,17 @@ class Table:
         self._fields = self._position - self._read("<i", self._position)
 
     def number(self, field: int, form: str, default: int = 0) -> int:
-        """A scalar field, by its number in the schema and its `struct` format."""
+        """Return a scalar field, by its number in the schema and its `struct` format."""
         place = self._place(field)
         return self._read(form, place) if place else default
 
-    def table(self, field: int) -> "Table | None":
-        """A field that is a table; None where it is absent."""
+    def table(self, field: int) -> "FlatTable | None":
+        """Return a field that is a table; None if it is absent."""
         place = self._place(field)
-        return Table(self._data, place + self._read("<I", place)) if place else None
+        return FlatTable(self._data, place + self._read("<I", place)) if place else None
 
     def pairs(self, field: int) -> list[tuple[int, int]]:
-        """A field that is a vector of structs of two 64-bit numbers."""
+        """Return a field that is a vector of structs of two 64-bit numbers."""
         place = self._place(field)
         if not place:
             return []
