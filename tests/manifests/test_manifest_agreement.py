@@ -205,7 +205,8 @@ def test_stop_signals_are_the_graceful_ones():
 
 
 def test_upstream_keeps_connections_longer_than_nginx(settings):
-    nginx = seconds(r"(?s)upstream flask_api \{.*?keepalive_timeout (\d+)s;", read("nginx/nginx.conf.template"))
+    group = read("nginx/conf.d/api-group.http.conf.template")
+    nginx = seconds(r"(?s)upstream flask_api \{.*?keepalive_timeout (\d+)s;", group)
     assert int(settings["KEEPALIVE_SECONDS"]) > nginx
 
 

@@ -222,7 +222,8 @@ def test_nothing_leads_to_it_from_outside(everything: Objects) -> None:
     assert everything["Service", "training-api"]["spec"]["type"] == "ClusterIP"
     assert everything["Service", "mlflow-server"]["spec"]["type"] == "ClusterIP"
     nginx = yaml.safe_dump(pod(everything["Deployment", "nginx-server"]))
-    routes = (ROOT / "nginx/nginx.conf.template").read_text() + (ROOT / "nginx/render.sh").read_text()
+    files = [ROOT / "nginx/render.sh", *(ROOT / "nginx").rglob("*.template")]
+    routes = "".join(path.read_text() for path in files)
     for part in ("training-api", "5001", "mlflow", "5002"):
         assert part not in nginx and part not in routes
 

@@ -119,6 +119,13 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
+def configuration(rendered: subprocess.CompletedProcess) -> str:
+    """Return the text of nginx.conf and of every file that it includes."""
+    assert rendered.returncode == 0, rendered.stderr
+    main = Path(rendered.stdout.strip())
+    return "".join(path.read_text() for path in [main, *sorted((main.parent / "conf.d").iterdir())])
+
+
 @pytest.fixture(scope="session")
 def nginx_binary() -> str:
     binary = shutil.which("nginx", path=PATH)

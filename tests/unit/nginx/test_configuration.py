@@ -267,7 +267,7 @@ def test_dead_interface_is_a_page_that_retries(start, resolve):
     answer = edge.send("/some/page")
     assert answer.status == 502
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert b"The user interface is starting or away; this page retries by itself." in answer.content
+    assert b"The user interface is starting or unavailable. This page reloads by itself." in answer.content
     assert b'http-equiv="refresh"' in answer.content
     assert len(answer.headers.get_all("X-Frame-Options")) == 1
     # The API goes on.
@@ -326,6 +326,7 @@ def test_everything_it_writes_is_in_its_folder(start):
     edge.send("/predict", "POST", body=b" " * 500_000)
     assert sorted(path.name for path in edge.run_dir.iterdir()) == [
         "body",
+        "conf.d",
         "nginx.conf",
         "nginx.pid",
         "proxy",

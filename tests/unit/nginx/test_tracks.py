@@ -256,7 +256,7 @@ def test_a_draining_nginx_asks_its_clients_to_leave_and_answers_as_ever(start, c
     assert edge.send("/predict", "POST", (("Content-Type", "text/csv"),), b"a\n1\n" * 10).status == 200
     assert edge.send("/predict", "POST", JSON, b"{}" * 10).status == 413
     (edge.run_dir / "draining").unlink()
-    assert edge.send("/__leave").status == 404
+    assert edge.send("/__drain").status == 404
     assert "close" not in (post(connection).headers.get("Connection") or "")
     connection.close()
 
