@@ -1,4 +1,4 @@
-"""A real Nginx with the rendered configuration, in front of stub upstreams that tell what reached them."""
+"""A real Nginx with the rendered configuration, in front of stub upstreams that record their requests."""
 
 import http.client
 import os
@@ -26,7 +26,7 @@ class Received:
     headers: list[tuple[str, str]]
     body: bytes
     port: int = 0
-    """Of the other end: tells connections apart."""
+    """Of the client: distinguishes connections."""
 
 
 class Upstream:

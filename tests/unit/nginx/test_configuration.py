@@ -1,4 +1,4 @@
-"""What the configuration does, seen from the upstreams' side and in the log: stubs stand for API and interface."""
+"""Routing, request headers, errors and the log; stubs replace the API and the UI."""
 
 import http.client
 import itertools
@@ -20,11 +20,11 @@ def names(received) -> Counter:
     return Counter(name.lower() for name, _ in received.headers)
 
 
-# --- what upstreams are told -------------------------------------------------------------------------------------
+# --- request headers for the upstreams ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/predict", "/"])
-def test_clients_word_about_itself_is_not_passed_on(start, path):
+def test_clients_claims_about_itself_are_not_passed_on(start, path):
     edge = start()
     spoofed = (
         "X-Forwarded-For",
@@ -119,7 +119,7 @@ WEBSOCKET = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
         ("file://", 403),
     ],
 )
-def test_websocket_of_a_strange_page_never_reaches_streamlit(start, origin, status):
+def test_websocket_of_a_foreign_page_never_reaches_streamlit(start, origin, status):
     edge = start()
     sent = () if origin is None else (("Origin", origin.format(port=edge.https_port)),)
     assert edge.send("/_stcore/stream", headers=(*WEBSOCKET, *sent)).status == status

@@ -191,7 +191,7 @@ def test_authority_whose_key_does_not_fit_is_made_anew(folder, tmp_path):
     leaf(folder).verify_directly_issued_by(authority(folder))
 
 
-def test_somebodys_own_certificate_is_kept(folder):
+def test_a_foreign_certificate_is_kept(folder):
     (folder / "ca.key").unlink()
     (folder / "ca.crt").unlink()
     (folder / "tls.crt").write_text("from a public authority")

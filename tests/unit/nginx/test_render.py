@@ -1,4 +1,4 @@
-"""nginx/render.sh: every combination is a configuration that Nginx takes, and every mistake is one sentence."""
+"""nginx/render.sh: Nginx accepts every combination, and every mistake is one sentence."""
 
 import itertools
 import os
@@ -51,7 +51,7 @@ def test_every_combination_is_valid(nginx_binary, render, bind, public_port, res
     assert f"return 308 https://$host{port}$request_uri;" in text
 
 
-def test_paths_may_hold_spaces_and_marks_of_sed(nginx_binary, render, certs, tmp_path):
+def test_paths_may_hold_spaces_and_special_characters(nginx_binary, render, certs, tmp_path):
     odd = tmp_path / "a b&c|d"
     odd.mkdir()
     for name in ("tls.crt", "tls.key"):
@@ -259,7 +259,7 @@ def test_a_mistake_is_one_sentence(render, variables, sentence):
 
 
 def test_missing_nginx_is_one_sentence(certs, tmp_path):
-    # A copy that does not look where this machine may have one.
+    # A copy without the folders in which this machine may have one.
     source = (NGINX_DIR / "render.sh").read_text()
     script = tmp_path / "render.sh"
     script.write_text(source.replace("PATH=$PATH:/usr/sbin:/usr/local/sbin\n", ""))

@@ -18,9 +18,9 @@ def test_upload_at_the_limit_passes_and_one_byte_above_is_a_sentence(start):
     edge = start(STREAMLIT_SERVER_MAX_UPLOAD_SIZE=1, MAX_BODY_BYTES=1000)
     assert edge.send(UPLOAD, "PUT", body=bytes(MEGABYTE)).status == 200
     assert [len(received.body) for received in edge.ui.received] == [MEGABYTE]
-    refused = edge.send(UPLOAD, "PUT", body=bytes(MEGABYTE + 1))
-    check_problem(refused, 413)
-    assert f"larger than {MEGABYTE} bytes" in refused.content.decode()
+    rejected = edge.send(UPLOAD, "PUT", body=bytes(MEGABYTE + 1))
+    check_problem(rejected, 413)
+    assert f"larger than {MEGABYTE} bytes" in rejected.content.decode()
     assert len(edge.ui.received) == 1
 
 
@@ -39,7 +39,7 @@ def test_other_bodies_keep_their_own_limit(start):
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "1.5", "big"])
-def test_bad_size_is_refused_by_name(render, size):
+def test_bad_size_is_rejected_by_name(render, size):
     done = render(STREAMLIT_SERVER_MAX_UPLOAD_SIZE=size)
     assert done.returncode != 0
     assert "STREAMLIT_SERVER_MAX_UPLOAD_SIZE" in done.stderr
@@ -83,7 +83,7 @@ def test_every_request_of_a_visitor_reaches_one_replica(start):
     second.stop()
 
 
-def test_strange_hosts_get_a_sentence_and_no_session(start):
+def test_unknown_hosts_get_a_sentence_and_no_session(start):
     edge = start(STREAMLIT_SERVER_ALLOWED_HOSTS="localhost 127.0.0.1 ::1 *.iris.example")
     assert edge.send("/").status == 200
     for host, known in (("evil.example", False), ("a.iris.example", True), ("[::1]:8443", True), ("127.0.0.1", True)):
@@ -97,7 +97,7 @@ def test_strange_hosts_get_a_sentence_and_no_session(start):
     assert len(edge.ui.received) == 4
 
 
-def test_bad_host_is_refused_by_name(render):
+def test_bad_host_is_rejected_by_name(render):
     done = render(STREAMLIT_SERVER_ALLOWED_HOSTS="localhost; evil")
     assert done.returncode != 0
     assert "STREAMLIT_SERVER_ALLOWED_HOSTS" in done.stderr
