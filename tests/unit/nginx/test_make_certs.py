@@ -222,7 +222,7 @@ def test_failures_are_one_sentence(folder, tmp_path):
     )
 
     (tmp_path / "file").write_text("")
-    assert make(tmp_path / "file").stderr.splitlines()[-1].endswith("name a folder that can be written.")
+    assert make(tmp_path / "file").stderr.splitlines()[-1].endswith("name a writable folder.")
 
     for name in ("ca.key", "tls.crt", "tls.key"):
         (folder / name).unlink()
