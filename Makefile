@@ -2,14 +2,19 @@
 .DEFAULT_GOAL := help
 PYTHON_VENV := .venv/bin/python
 
-.PHONY: help run train test lint format bench screenshots up down deploy lock
+.PHONY: help run logs train test lint format bench screenshots up down deploy lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-run: ## start everything as local processes: https://localhost:8443/
+run: ## start everything as local processes: https://localhost:8443/ (LOGS=1 shows their logs)
 	@sh local_stack/setup.sh local
 	@exec $(PYTHON_VENV) -m local_stack
+
+logs: ## follow the log files of what `make run` started
+	@set -- "$${RUN_DIR:-.run}"/logs/*.log; \
+	if ! [ -e "$$1" ]; then echo "make logs: there is no log file $$1; start the stack first: make run." >&2; exit 1; fi; \
+	exec tail -n 20 -F "$$@"
 
 train: ## train a new version and make it current (a running API takes it up by itself)
 	@sh local_stack/setup.sh local

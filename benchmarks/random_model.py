@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.work import Work, training_state
-from model_training.data_loader import Column, Dataset
+from model_artifact.store import ArtifactStore
+from model_training.data.datasets import Column, Dataset
 from model_training.model import IrisModel
-from model_training.store import ArtifactStore
 from model_training.training import train_version
 
 _ROWS = 300

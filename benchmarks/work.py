@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_training.artifact import load_artifact
-from model_training.data_loader import load_iris
-from model_training.store import ArtifactStore
+from model_artifact.pickling import load_artifact
+from model_artifact.store import ArtifactStore
+from model_training.data.datasets import load_iris
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

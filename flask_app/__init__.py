@@ -1,1 +1,1 @@
-"""The prediction API: Gunicorn and Flask. Reads artifacts, never trains."""
+"""The prediction API on Gunicorn and Flask: it reads artifacts and never trains."""

@@ -1,27 +1,27 @@
-"""The JSON answers as types: the OpenAPI document is made from them, and the tests hold every answer against it."""
+"""The types of the JSON answers: the OpenAPI document is generated from them, and tests check every answer."""
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-# Ten times faster than json; both write the shortest digits that give the same number.
+# Ten times faster than json, with the same digits for a number.
 encode = msgspec.json.Encoder().encode
 
 
 class Answer(msgspec.Struct, forbid_unknown_fields=True):
-    """What every type here has in common: no member but those it names."""
+    """An answer has no members but its fields."""
 
 
 class FieldMessage(Answer):
-    """One field and what is to be said of it."""
+    """A field and a message about it."""
 
     field: str
     message: str
 
 
 class ProblemDocument(Answer):
-    """An error (RFC 9457): one sentence that says what to do, and every bad field by name.
+    """An error (RFC 9457): one sentence, and every invalid field by name.
 
-    `error` repeats `detail` for clients that know only that member.
+    `error` repeats `detail` for clients of the original API.
     """
 
     type: str
@@ -40,7 +40,7 @@ class Health(Answer):
 
 
 class Ready(Answer):
-    """A model is loaded and gave its golden rows' probabilities; `signature` says how far its origin was checked."""
+    """A model is loaded and reproduced its golden rows; `signature` is the result of the signature check."""
 
     status: str
     model_name: str
@@ -51,7 +51,7 @@ class Ready(Answer):
 class Prediction(Answer):
     """The class of one row: its index, its name, and the probability of each class.
 
-    `warnings` is there when a value lies outside the range of training.
+    `warnings` is present if a value is outside its training range.
     """
 
     prediction: int
@@ -63,7 +63,7 @@ class Prediction(Answer):
 
 
 class Explanation(Prediction, kw_only=True):
-    """A prediction with its reasons: what each feature adds to each class's margin, and the base value it starts from.
+    """A prediction with each feature's contribution to each class's margin (log-odds), and the base values.
 
     A class's base value and contributions add up to its margin; softmax over the margins gives the probabilities.
     """
@@ -73,9 +73,9 @@ class Explanation(Prediction, kw_only=True):
 
 
 class Predictions(Answer):
-    """The classes of many rows, each list in the rows' order; `probabilities` has one list a row, in the card's order.
+    """The classes of many rows, in the rows' order; `probabilities` has one list a row, in the order of the classes.
 
-    `warnings` names the first values outside of the range of training, and `warning_count` says how many there are.
+    `warnings` names the first values outside the training range, and `warning_count` is the number of all.
     """
 
     predictions: list[int]
@@ -100,7 +100,7 @@ class ServerReady(Answer):
 
 
 class ModelReady(Answer):
-    """The named model serves."""
+    """The named model is loaded."""
 
     name: str
     ready: bool

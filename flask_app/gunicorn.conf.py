@@ -2,7 +2,6 @@
 
 import logging
 import logging.config
-import os
 import resource
 import sys
 from pathlib import Path
@@ -11,96 +10,90 @@ from typing import Any
 # Gunicorn reads this file before it puts the working directory on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from gunicorn import util
-from gunicorn.http import parser, wsgi
-from gunicorn.workers import gthread
-
 from flask_app import metrics_files
 from flask_app.api_keys import KeyRing
-from flask_app.gunicorn_balance import Balance
-from flask_app.gunicorn_connection import TimedConnection, TimedUnreader
-from flask_app.gunicorn_problem import write_problem
-from flask_app.gunicorn_response import OneWriteResponse
-from flask_app.logs import logging_config
-from flask_app.pandas_block import block_pandas
-from flask_app.settings import Settings, SettingsError
+from flask_app.server.balance import Balance
+from flask_app.settings import ApiSettings
+from flask_app.tables.pandas_block import block_pandas
+from http_service.gunicorn import patches
+from http_service.gunicorn.common_settings import (
+    bind_to,
+    control_socket_disable,
+    logger_class,
+    max_requests,
+    preload_app,
+    reuse_port,
+    worker_tmp_dir,
+)
+from http_service.logs import logging_config
+from http_service.settings import SettingsError
 
 block_pandas()
 
 try:
-    _settings = Settings.from_env()
+    patches.check_version()
+    _settings = ApiSettings.from_env()
     KeyRing(_settings).check()
     _settings.public_keys()
     _settings.registered_model()
-except SettingsError as error:
+except (SettingsError, patches.UntestedGunicornError) as error:
     sys.exit(f"flask-api: {error}")
 
-_host = f"[{_settings.bind_address}]" if ":" in _settings.bind_address else _settings.bind_address
-bind = f"{_host}:{_settings.api_port}"
+bind = bind_to(_settings.bind_address, _settings.api_port)
 
 workers = _settings.web_concurrency
-worker_class = "flask_app.gunicorn_worker.ApiWorker"
+worker_class = "flask_app.server.worker.ApiWorker"
 threads = _settings.threads
-# XGBoost's libgomp does not survive a fork: a prediction in a forked child would hang for ever (xgboost#7044).
-preload_app = False
-# Each worker has one core; XGBoost and BLAS with a thread a core each would fight over them (kserve#548).
+# Each worker has one core; XGBoost and BLAS would otherwise start a thread for every core (kserve#548).
 raw_env = ["OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1"]
 
 keepalive = _settings.keepalive_seconds
 graceful_timeout = _settings.graceful_timeout_seconds
-# Seconds without a heartbeat after which a worker counts as hung.
+# Gunicorn kills a worker after so many seconds without a heartbeat.
 timeout = 30
-# A recycled worker drops what waits in its queue (gunicorn#3038), so workers live on.
-max_requests = 0
-reuse_port = False
-# Opens a socket below the home folder, which a read-only container does not have.
-control_socket_disable = True
-# The heartbeat is a file's time stamp; on a disk a busy device stalls it (gunicorn#1863).
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
-# Connections of a worker: the last third is turned away with a 503, and beyond that they wait to be accepted. Each
-# takes a file descriptor, of which many systems give 1,024 to those who do not ask for more.
+# Connections of a worker: the last third gets a 503, and further ones wait to be accepted. Each takes a file
+# descriptor, and many systems limit a process to 1,024 by default.
 worker_connections = 6144
-# A connection that finds no place in the queue is tried again by its client's system after 1, 3 and 7 s.
+# A client's system retries a connection that finds the queue full after 1, 3 and 7 s.
 backlog = 4096
-_files, _most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+_files, _max_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 if 0 <= _files < worker_connections + 1024:
-    _files = worker_connections + 1024 if _most_files < 0 else min(_most_files, worker_connections + 1024)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_files, _most_files))
+    _files = worker_connections + 1024 if _max_files < 0 else min(_max_files, worker_connections + 1024)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_files, _max_files))
     worker_connections = min(worker_connections, max(_files - 512, _files // 2))
 _balance = Balance(workers)
 
 metrics_files.prepare(_settings.prometheus_multiproc_dir, worker_tmp_dir)
 
 logging.config.dictConfig(logging_config(_settings.log_format, _settings.log_level))
-logger_class = "flask_app.gunicorn_logger.GunicornLogger"
 
 
 def on_starting(_server: object) -> None:
-    """Before the first worker."""
+    """Remove an earlier run's metrics, before the first worker."""
     metrics_files.wipe()
 
 
-def child_exit(server: Any, worker: Any) -> None:
-    """In the arbiter, after a worker's end, however it came: what it counted must not be lost."""
-    _balance.leave(worker)
-    try:
-        metrics_files.bury(server.WORKERS)
-    # An error here would stop the whole service.
-    except Exception:
-        logging.getLogger("flask_app").exception("the metrics of worker %s could not be kept", worker.pid)
-
-
 def pre_fork(server: Any, worker: Any) -> None:
-    """In the arbiter, before each worker."""
+    """Give a worker its part in the balance, in the arbiter before the fork."""
     worker.balance = _balance
-    _balance.give_slot(worker, server.WORKERS.values())
+    _balance.assign_slot(worker, server.WORKERS.values())
 
 
 def post_fork(_server: object, _worker: object) -> None:
-    """In each worker: answers in one write, errors in JSON, an end to slow clients; there is no setting for these."""
+    """Apply the patches, in each worker."""
+    from flask_app.server.api_connection import ApiResponse, ApiUnreader
+    from http_service.gunicorn.problem import write_problem
+
     metrics_files.make()
-    wsgi.Response = OneWriteResponse
-    util.write_error = write_problem
-    gthread.TConn = TimedConnection
-    parser.SocketUnreader = TimedUnreader
+    patches.apply(write_problem, ApiResponse, ApiUnreader)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Keep a dead worker's metrics, in the arbiter."""
+    _balance.close_slot(worker)
+    try:
+        metrics_files.merge_dead(server.WORKERS)
+    # An error here would stop the whole service.
+    except Exception:
+        logging.getLogger("flask_app").exception("the metrics of worker %s could not be kept", worker.pid)

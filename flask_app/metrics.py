@@ -1,6 +1,6 @@
-"""Every metric of the API, with its labels, and the few functions that count. docs/metrics.md describes them.
+"""Every metric of the API, with its labels, and the functions that count. docs/metrics.md describes them.
 
-Under Gunicorn (PROMETHEUS_MULTIPROC_DIR is set) workers count into files, and an exposition sums those of all.
+Under Gunicorn (PROMETHEUS_MULTIPROC_DIR is set) each worker counts into files, and an exposition sums them.
 """
 
 import os
@@ -19,13 +19,13 @@ from prometheus_client.registry import Collector
 from werkzeug.wsgi import ClosingIterator
 
 from flask_app import metrics_files
-from model_training.schema import ModelCard
-from model_training.training_record import OUTCOMES, TrainingRecord
+from model_artifact.card import ModelCard
+from model_artifact.training_record import OUTCOMES, TrainingRecord
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# What a process without Gunicorn shows; with several workers the files are read instead.
+# For a process without Gunicorn; under Gunicorn the files are read instead.
 registry = CollectorRegistry()
 
 REQUEST_DURATION = Histogram(
@@ -37,90 +37,90 @@ REQUEST_DURATION = Histogram(
 )
 PREDICTIONS_IN_FLIGHT = Gauge(
     "flask_api_predictions_in_flight",
-    "POST requests that are being answered now.",
+    "POST requests in progress.",
     multiprocess_mode="livesum",
     registry=registry,
 )
 ROWS_PREDICTED = Counter(
     "flask_api_rows_predicted_total",
-    "Rows predicted, by the class that came out and the model that said so.",
+    "Rows predicted, by predicted class and model version.",
     ("model_version", "class_name"),
     registry=registry,
 )
 REQUESTS_REJECTED = Counter(
     "flask_api_requests_rejected_total",
-    "Requests refused because of what they hold, by the kind of fault.",
+    "Requests rejected because of their content, by the kind of error.",
     ("reason",),
     registry=registry,
 )
 MODEL_INFO = Gauge(
     "flask_api_model_info",
-    "1 for each model version that a worker serves now; two only while they switch.",
+    "1 for each model version that a worker serves; two only during a switch.",
     ("model_name", "model_version"),
     multiprocess_mode="livemax",
     registry=registry,
 )
 MODEL_TRAINED_TIME = Gauge(
     "flask_api_model_trained_timestamp_seconds",
-    "When each model version that a worker serves now was trained, in Unix time, as its card says.",
+    "Unix time at which each served model version was trained, from its card.",
     ("model_version",),
     multiprocess_mode="livemax",
     registry=registry,
 )
 MODEL_ACCURACY = Gauge(
     "flask_api_model_held_out_accuracy",
-    "Share of the held-out rows that each model version that a worker serves now got right, as its card says.",
+    "Accuracy of each served model version on its held-out rows, from its card.",
     ("model_version",),
     multiprocess_mode="livemax",
     registry=registry,
 )
 MODEL_LOADS = Counter(
     "flask_api_model_loads_total",
-    "Times that a worker read a model, by outcome; a refused one never replaces the one that serves.",
+    "Times that a worker loaded a model, by outcome; a refused model never replaces the served one.",
     ("outcome",),
     registry=registry,
 )
 MODEL_LAST_LOAD_REFUSED = Gauge(
     "flask_api_model_last_load_refused",
-    "1 while a worker could not use what the store points to and serves on what it has; else 0.",
+    "1 while a worker cannot use the current version of the store and serves an earlier one; else 0.",
     multiprocess_mode="livemax",
     registry=registry,
 )
 MODEL_LAST_LOAD_SUCCESS_TIME = Gauge(
     "flask_api_model_last_load_success_timestamp_seconds",
-    "When a worker last took up a model, in Unix time; 0 when none did yet.",
+    "Unix time at which a worker last loaded a model; 0 before the first.",
     multiprocess_mode="livemax",
     registry=registry,
 )
 SHADOW_ROWS = Counter(
     "flask_api_shadow_rows_total",
-    "Rows of mirrored requests, by whether this challenger's class is the champion's.",
+    "Rows of mirrored requests, by whether challenger and champion predicted the same class.",
     ("agreed",),
     registry=registry,
 )
 REGISTRY_UP = Gauge(
     "flask_api_registry_up",
-    "1 when the last look at the MLflow server gave an answer that could be used, else 0; absent if none is followed.",
+    "1 if the last poll of the MLflow server succeeded, else 0; absent if the API follows no server.",
     ("model_name",),
     multiprocess_mode="livemax",
     registry=registry,
 )
 REGISTRY_CHAMPION_REFUSED = Gauge(
     "flask_api_registry_champion_refused",
-    "1 while the MLflow server's champion fails a check, and what was served before is served on; else 0.",
+    "1 while the MLflow server's champion fails a check and the model before it is still served; else 0.",
     ("model_name",),
     multiprocess_mode="livemax",
     registry=registry,
 )
 WORKERS = Gauge(
     "flask_api_workers",
-    "Worker processes that run now, by the threads that each gives to one prediction.",
+    "Running worker processes, by the threads of one prediction.",
     ("omp_num_threads",),
     multiprocess_mode="livesum",
     registry=registry,
 )
 
-# One label value for every address that does not exist and every method that is none: both are the caller's to choose.
+# One label value for all unknown paths and methods: a caller could otherwise create any number of labels.
 UNKNOWN = "unknown"
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
@@ -133,7 +133,7 @@ REASONS = {
     422: "invalid_field",
 }
 
-# Resolved once: a look-up by labels costs as much as all the rest.
+# Resolved once: a look-up by labels takes as long as all other steps together.
 _rejected = {status: REQUESTS_REJECTED.labels(reason) for status, reason in REASONS.items()}
 _loads = {outcome: MODEL_LOADS.labels(outcome) for outcome in ("success", "refused")}
 _shadow_rows = {agreed: SHADOW_ROWS.labels(str(agreed).lower()) for agreed in (True, False)}
@@ -145,13 +145,13 @@ _rows: dict[str, tuple[Counter, ...]] = {}
 def init_app(app: Flask) -> None:
     """Measure every request to the application."""
     WORKERS.labels(os.environ.get("OMP_NUM_THREADS", "all")).set(1)
-    # Opens the worker's file of histograms, as all others are open by now: the folder may be gone at the first request.
+    # Opens the file of histograms now, like the others: the folder may be gone at the first request.
     _duration(("/predict", "POST", 200))
     app.wsgi_app = _Measured(app.wsgi_app)  # type: ignore[method-assign]
 
 
 def model_loaded(card: ModelCard, previous: ModelCard | None) -> None:
-    """A worker serves the card's model from now on, and no longer the previous one's."""
+    """Record that this worker serves the card's model instead of the previous one."""
     if previous is not None and previous.model_version != card.model_version:
         MODEL_INFO.labels(previous.model_name, previous.model_version).set(0)
     MODEL_INFO.labels(card.model_name, card.model_version).set(1)
@@ -159,7 +159,7 @@ def model_loaded(card: ModelCard, previous: ModelCard | None) -> None:
     trained = _unix_time(card.trained_at)
     if trained is not None:
         MODEL_TRAINED_TIME.labels(card.model_version).set(trained)
-    # At 0 before the first row, or a rate would miss it.
+    # Counters start at 0: a rate would miss the first row.
     _row_counters(card)
     _loads["success"].inc()
     MODEL_LAST_LOAD_REFUSED.set(0)
@@ -167,23 +167,23 @@ def model_loaded(card: ModelCard, previous: ModelCard | None) -> None:
 
 
 def model_refused() -> None:
-    """The store's model could not be used."""
+    """Record that this worker rejected the current version of the store."""
     _loads["refused"].inc()
     MODEL_LAST_LOAD_REFUSED.set(1)
 
 
 def registry_up(model_name: str, up: bool) -> None:
-    """Whether the MLflow server with the registered model gave an answer that could be used."""
+    """Record whether the poll of the MLflow server succeeded."""
     REGISTRY_UP.labels(model_name).set(up)
 
 
 def registry_champion_refused(model_name: str, refused: bool) -> None:
-    """Whether the registered model's champion failed a check."""
+    """Record whether the registered model's champion failed a check."""
     REGISTRY_CHAMPION_REFUSED.labels(model_name).set(refused)
 
 
 def count_rows(card: ModelCard, probabilities: NDArray[np.float32]) -> None:
-    """Count rows that the card's model predicted; probabilities has shape (rows, classes)."""
+    """Count the rows of a prediction; probabilities has shape (rows, classes)."""
     counters = _rows.get(card.model_version) or _row_counters(card)
     numbers = np.bincount(probabilities.argmax(axis=1), minlength=len(counters))
     for counter, number in zip(counters, numbers.tolist(), strict=True):
@@ -192,36 +192,36 @@ def count_rows(card: ModelCard, probabilities: NDArray[np.float32]) -> None:
 
 
 def count_row(card: ModelCard, prediction: int) -> None:
-    """Count one row that the card's model gave this class's index."""
+    """Count one row; prediction is the index of its class."""
     (_rows.get(card.model_version) or _row_counters(card))[prediction].inc()
 
 
 def observe(route: str | None, method: str, status: int, seconds: float) -> None:
-    """Count a request and the time that its answer took."""
+    """Count a request and the seconds that its answer took."""
     key = (route, method, status)
     (_durations.get(key) or _duration(key)).observe(seconds)
 
 
 def count_shadow_rows(agreed: int, rows: int) -> None:
-    """Count rows that challenger and champion predicted both, of which so many the same."""
+    """Count mirrored rows; agreed is how many of them got the champion's class."""
     _shadow_rows[True].inc(agreed)
     _shadow_rows[False].inc(rows - agreed)
 
 
 def count_rejected(status: int) -> None:
-    """Count a request that is refused with this status; a status that blames no input counts nothing."""
+    """Count a request that is rejected with this status, if it is one of `REASONS`."""
     counter = _rejected.get(status)
     if counter is not None:
         counter.inc()
 
 
 def exposition(last_training: TrainingRecord | None) -> bytes:
-    """All metrics of all workers, and how the store's last training ended, in Prometheus' text format."""
+    """Return the metrics of all workers and of the store's last training, in Prometheus' text format."""
     return generate_latest(_All(last_training))
 
 
 class _All(Collector):
-    """Without the versions that no worker serves any more: a value in a worker's file cannot be taken back."""
+    """Omits the versions that no worker serves any more: a value in a worker's file cannot be removed."""
 
     def __init__(self, last_training: TrainingRecord | None) -> None:
         self._last_training = last_training
@@ -239,12 +239,12 @@ class _All(Collector):
 
 
 def training_metrics(record: TrainingRecord | None) -> Iterator[Metric]:
-    """How and when a training ended; nothing where no training is known of: a time of 0 would look like one of 1970."""
+    """Yield how and when the last training ended; nothing without a record, since a time of 0 is one in 1970."""
     if record is None:
         return
     outcome = GaugeMetricFamily(
         "flask_api_last_training_outcome",
-        "1 for the way in which the last training ended, 0 for the others.",
+        "1 for the outcome of the last training, 0 for the others.",
         labels=["outcome"],
     )
     for name in OUTCOMES:
@@ -253,12 +253,12 @@ def training_metrics(record: TrainingRecord | None) -> Iterator[Metric]:
     finished = _unix_time(record.finished_at)
     if finished is not None:
         yield GaugeMetricFamily(
-            "flask_api_last_training_timestamp_seconds", "When the last training ended, in Unix time.", finished
+            "flask_api_last_training_timestamp_seconds", "Unix time at which the last training ended.", finished
         )
 
 
 def _unix_time(moment: str) -> float | None:
-    """Of a time in ISO 8601; None if it is none, or has no zone: half a day off would be worse than no time."""
+    """Return the Unix time of an ISO 8601 time; None if it is invalid or has no time zone."""
     try:
         parsed = datetime.fromisoformat(moment)
     except ValueError:
@@ -280,7 +280,7 @@ def _row_counters(card: ModelCard) -> tuple[Counter, ...]:
 
 
 class _Measured:
-    """Around the whole application, not in hooks of Flask: cheaper, and what fails inside is counted as well."""
+    """Wraps the whole application: cheaper than Flask's hooks, and failures inside Flask are counted as well."""
 
     def __init__(self, application: "WSGIApplication") -> None:
         self._application = application
@@ -295,7 +295,7 @@ class _Measured:
         def start(line: str, headers: list[tuple[str, str]], *error: Any) -> Any:
             nonlocal status, route, streamed
             status = int(line[:3])
-            # Flask takes its request out again as soon as it has started the answer.
+            # Flask removes its request from the context once the answer has started.
             rule = environ["werkzeug.request"].url_rule
             route = rule.rule if rule else None
             streamed = all(name != "Content-Length" for name, _ in headers)
@@ -317,7 +317,7 @@ class _Measured:
             raise
         if streamed:
             return ClosingIterator(body, finish)
-        # Before the answer leaves, so that whoever has it finds it counted.
+        # Before the answer is sent: a client that has its answer finds it counted.
         finish()
         return body
 

@@ -1,4 +1,4 @@
-"""The folder in which Gunicorn's workers keep their metrics, so that any of them can tell the sum of all."""
+"""The folder of the metrics of Gunicorn's workers, from which each worker can sum those of all."""
 
 import atexit
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
-# The arbiter must never wait long for a scrape: it looks after hung workers, and one of those may be scraping.
+# The arbiter must not wait long for a scrape: it ends hung workers, and one of those may be scraping.
 _LOCK_SECONDS = 1.0
 _LOCK_FILE = "lock"
 
@@ -30,29 +30,29 @@ _log = logging.getLogger(__name__)
 def prepare(given: str, parent: str | None) -> None:
     """Set PROMETHEUS_MULTIPROC_DIR, which prometheus_client reads when it is imported.
 
-    given is a folder of the operator's; without it a private one is made below parent (None: the temporary folder) and
-    removed when this process ends.
+    given is the operator's folder; if it is empty, a private folder is made below parent (None: the temporary folder)
+    and removed when this process ends.
     """
     os.environ[VARIABLE] = given or _own_folder(Path(parent or tempfile.gettempdir()))
     make()
 
 
 def make() -> None:
-    """Make the folder where it is missing; systemd empties /dev/shm when its user logs out."""
+    """Make the folder if it is missing; systemd empties /dev/shm when its user logs out."""
     os.makedirs(os.environ[VARIABLE], mode=0o700, exist_ok=True)
 
 
 def wipe() -> None:
-    """Remove what an earlier run left: its counters would be added to ours."""
+    """Remove the files of an earlier run, whose counters would be added to this one's."""
     for path in Path(os.environ[VARIABLE]).glob("*.db"):
         if _OURS.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 
-def bury(living: Iterable[int]) -> None:
-    """Add the counts of workers that are gone to one file for all of them, and remove theirs.
+def merge_dead(living: Iterable[int]) -> None:
+    """Add the counts of dead workers to one file, and remove their own.
 
-    Nothing that was counted is lost, and a worker that dies every minute does not leave files for every scrape to read.
+    No count is lost, and each scrape reads one file more than there are workers, however many have died.
     """
     alive = {str(pid) for pid in living}
     folder = Path(os.environ[VARIABLE])
@@ -60,7 +60,7 @@ def bury(living: Iterable[int]) -> None:
         if path.stem.rpartition("_")[2] not in alive:
             path.unlink(missing_ok=True)
     with _lock(fcntl.LOCK_EX) as locked:
-        # Else they are still read one by one, and buried with the next.
+        # Without the lock they stay, and are merged after the next worker's end.
         if locked:
             for path in folder.glob("*.db"):
                 match = _SUMMED.fullmatch(path.name)
@@ -70,10 +70,10 @@ def bury(living: Iterable[int]) -> None:
 
 @contextlib.contextmanager
 def reading() -> Iterator[list[str]]:
-    """The files to sum. No worker is buried meanwhile: one read twice or not at all would look like a restart."""
+    """Yield the files to sum; no dead worker is merged meanwhile, since a lost or double count looks like a restart."""
     make()
     with _lock(fcntl.LOCK_SH), os.scandir(os.environ[VARIABLE]) as entries:
-        # An empty one was made this moment, and prometheus_client cannot read it.
+        # prometheus_client cannot read a file that was made this moment and is still empty.
         yield [entry.path for entry in entries if _OURS.fullmatch(entry.name) and _size(entry)]
 
 
@@ -94,19 +94,19 @@ def _lock(mode: int) -> Iterator[bool]:
 def _size(entry: os.DirEntry[str]) -> int:
     try:
         return entry.stat().st_size
-    # The gauges of a worker that died this moment.
+    # A dead worker's gauges, removed this moment.
     except FileNotFoundError:
         return 0
 
 
 def _add(path: Path, total: Path) -> None:
-    # Only here: it must be imported after `prepare`.
+    # Imported here: `prepare` must come first.
     from prometheus_client.mmap_dict import MmapedDict
 
     try:
         values = list(MmapedDict.read_all_values_from_file(str(path)))  # type: ignore[no-untyped-call]
     except (struct.error, RuntimeError, UnicodeDecodeError):
-        # Killed while it wrote its very first bytes.
+        # The worker was killed while it wrote the first bytes.
         _log.warning("the metrics of a dead worker cannot be read", extra={"file": path.name})
         values = []
     sums = MmapedDict(str(total))  # type: ignore[no-untyped-call]
@@ -118,17 +118,17 @@ def _add(path: Path, total: Path) -> None:
 
 
 def _own_folder(parent: Path) -> str:
-    """A fresh folder, locked while this process or a worker of it lives; the ones that nobody locks are removed."""
+    """Make a folder that is locked while this process or a worker of it lives, and remove those of dead processes."""
     for marker in parent.glob(f"{_PREFIX}*/{_OWNER_FILE}"):
         with contextlib.suppress(OSError), marker.open("ab") as file:
-            # Whoever made it was killed, and memory would fill up with what such processes leave.
+            # The lock is free, so its process was killed; such folders would fill the memory.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(marker.parent, ignore_errors=True)
     while True:
         folder = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
         owner = os.open(os.path.join(folder, _OWNER_FILE), os.O_CREAT | os.O_WRONLY, 0o600)
         fcntl.flock(owner, fcntl.LOCK_EX)
-        # Unless another process that starts now took it for one that is left over.
+        # Before the lock, another process that starts may have removed it as one of a dead process.
         if os.path.exists(os.path.join(folder, _OWNER_FILE)):
             atexit.register(_remove, folder, os.getpid())
             return folder
@@ -136,6 +136,6 @@ def _own_folder(parent: Path) -> str:
 
 
 def _remove(folder: str, owner: int) -> None:
-    # Forked workers inherit what is registered to run at exit.
+    # Forked workers inherit the registered functions.
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What Gunicorn's workers import."""
+"""The application that Gunicorn's workers import."""
 
 from flask_app.application import create_app
 

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Make ready what `make run` and `make test` need: a virtual environment with pinned packages, Nginx, openssl.
+# Install what `make run` and `make test` need: a virtual environment with pinned packages, Nginx, openssl.
 #
 # Usage: local_stack/setup.sh local|dev|policy|kserve|mlflow      (a name of requirements/*.txt)
 #
-# What is there already is kept; a second call takes well under a second.
+# It keeps what is installed already; a second call takes well under a second.
 set -eu
 cd "$(dirname "$0")/.."
 wanted=$1
 options=
 case $wanted in
-    policy | kserve) venv=.venv-$wanted ;; # they pin versions that ours must not follow
-    mlflow) venv=.venv-$wanted options=--no-deps ;; # a whole list, without what only others need
+    policy | kserve) venv=.venv-$wanted ;; # their pins conflict with those of the stack
+    mlflow) venv=.venv-$wanted options=--no-deps ;; # the list is complete; pip would add what the server does not need
     *) venv=.venv ;;
 esac
 PATH=$PATH:/usr/local/sbin:/usr/sbin
@@ -41,8 +41,8 @@ as_root() {
     fi
 }
 
-# A package's service must not start beside ours: Nginx would take port 80 at once.
-# shellcheck disable=SC2016 # the variables are those of the shell that root gets
+# Debian starts a package's service after installation: Nginx would listen on port 80.
+# shellcheck disable=SC2016 # the shell that root runs expands the variables
 apt_script='
 set -e
 policy=/usr/sbin/policy-rc.d
@@ -72,7 +72,7 @@ command -v nginx >/dev/null || missing="$missing nginx-light"
 command -v openssl >/dev/null || missing="$missing openssl"
 if ! [ -x "$venv/bin/python" ]; then
     python=$(find_python)
-    # Debian ships Python without the parts that make a virtual environment.
+    # Debian packages venv and ensurepip separately from Python.
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         missing="$missing $("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
 fi

@@ -1,131 +1,104 @@
-"""Run the parts under honcho: logs to files and terminal, all or none."""
+"""Run the parts as child processes: all of them or none."""
 
-import collections
-import contextlib
-import datetime
-import json
 import signal
-import sys
-import threading
+import subprocess
 import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from types import FrameType
 
-from honcho.manager import Manager
-from honcho.printer import Message, Printer
-
+from local_stack.logs import LogFiles
 from local_stack.parts import Part
+from local_stack.processes import describe_end, signal_group, start
+from local_stack.readiness import READY_TIMEOUT_SECONDS, Readiness
+from local_stack.terminal import STDERR, say
 
-READY_TIMEOUT_SECONDS = 60.0
-_POLL_SECONDS = 0.2
-_TAIL_LINES = 20
-
-
-class LogPrinter(Printer):  # type: ignore[misc]
-    """Prints every line with its part's name, and keeps each part's lines in a file as they came."""
-
-    def __init__(self, folder: Path, names: list[str]) -> None:
-        super().__init__(sys.stdout)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.paths = {name: folder / f"{name}.log" for name in names}
-        for path in self.paths.values():
-            if path.exists():
-                path.replace(path.with_suffix(".previous.log"))
-        self._files = {name: path.open("ab", buffering=0) for name, path in self.paths.items()}
-
-    def write(self, message: Message) -> None:
-        """Print a message and append it to its part's file."""
-        if isinstance(message.data, bytes) and message.name in self._files:
-            self._files[message.name].write(message.data)
-        # The terminal may be gone; the files go on, and so does stopping.
-        with contextlib.suppress(OSError):
-            super().write(message)
-
-    def tail(self, name: str) -> str:
-        """The end of a part's log."""
-        with self.paths[name].open(encoding="utf-8", errors="replace") as file:
-            return "".join(collections.deque(file, maxlen=_TAIL_LINES))
+STOP_TIMEOUT_SECONDS = 5.0
+_POLL_SECONDS = 0.1
 
 
-class Supervisor(Manager):  # type: ignore[misc]
-    """Starts every part, says when each is ready, and stops all when one ends or a signal comes."""
+class Supervisor:
+    """Start every part, and stop all when one ends or a signal arrives."""
 
-    def __init__(self, parts: list[Part], log_folder: Path, farewell: str) -> None:
-        self._logs = LogPrinter(log_folder, [part.name for part in parts])
-        super().__init__(printer=self._logs)
+    def __init__(self, parts: Sequence[Part], logs: LogFiles, ready_text: str, shows_logs: bool = False) -> None:
         self._parts = parts
-        self._when_ready = farewell
-        self._stop_asked = False
-        self._failure: str | None = None
-        for part in parts:
-            self.add_process(part.name, part.shell_command, env=part.env, cwd=None)
+        self._logs = logs
+        self._readiness = Readiness(parts, ready_text)
+        self._shows_logs = shows_logs
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._follower: subprocess.Popen[bytes] | None = None
+        self._is_stopping = False
+        self._is_killing = False
+        self._signal = 0
 
     def run(self) -> int:
-        """Run until a part ends or SIGINT, SIGTERM or SIGHUP comes; returns the exit status."""
-        # A closed terminal must not leave the parts behind.
-        signal.signal(signal.SIGHUP, self._on_hangup)
-        threading.Thread(target=self._wait_until_ready, name="readiness", daemon=True).start()
-        self.loop()
-        if self._failure is None:
-            return int(self.returncode)
-        print(f"\n{self._failure}", file=sys.stderr)
-        return 1
+        """Run until a part ends or SIGINT, SIGTERM or SIGHUP arrives; return the exit status.
 
-    def terminate(self) -> None:
-        """Stop every part; asked for before all have started, it is done as soon as they have."""
-        self._stop_asked = True
-        if self._all_started():
-            ended = [name for name, process in self._processes.items() if "returncode" in process]
-            # No signal and yet an end: a part died by itself.
-            if ended and self.returncode not in _SIGNAL_STATUSES and self._failure is None:
-                name = ended[0]
-                self._failure = (
-                    f"{name} ended with status {self._processes[name]['returncode']}, so everything was stopped."
-                    f" The end of {self._logs.paths[name]}:\n{self._logs.tail(name)}"
-                )
-            super().terminate()
+        Raises:
+            StartError: a part cannot be started; no part runs any more.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        try:
+            # Before the thread: a process with several threads must not fork.
+            self._start()
+            self._readiness.start()
+            return self._watch()
+        finally:
+            self._stop()
 
-    def _all_started(self) -> bool:
-        started = bool(super()._all_started())
-        # honcho would look for a process id that it does not know yet.
-        if started and self._stop_asked and not self._terminating:
-            super().terminate()
-        return started
+    def _start(self) -> None:
+        for part in self._parts:
+            with self._logs.open_new(part.name) as log:
+                self._processes[part.name] = start(part.name, part.command, part.env, log)
+        if self._shows_logs:
+            paths = [str(self._logs.path(part.name)) for part in self._parts]
+            self._follower = start("tail", ["tail", "-n", "+1", "-F", *paths])
+        say(f"started {', '.join(self._processes)}; log files: {self._logs.folder}")
 
-    def _on_hangup(self, *_: Any) -> None:
-        self.returncode = 128 + signal.SIGHUP
-        self.terminate()
-
-    def _wait_until_ready(self) -> None:
-        began = time.monotonic()
-        waiting = list(self._parts)
-        while waiting and not self._stop_asked:
-            for part in list(waiting):
-                reason = part.not_ready()
-                if reason is None:
-                    waiting.remove(part)
-                    self._say(f"{part.name} is ready after {time.monotonic() - began:.1f} s\n")
-                elif time.monotonic() - began > READY_TIMEOUT_SECONDS:
-                    self._failure = (
-                        f"{part.name} was not ready within {READY_TIMEOUT_SECONDS:.0f} s, so everything was stopped:"
-                        f" {_sentence(reason)} Its log: {self._logs.paths[part.name]}"
-                    )
-                    self.terminate()
-                    return
+    def _watch(self) -> int:
+        """Wait for a reason to stop; return the exit status."""
+        while not self._is_stopping:
+            for name, process in self._processes.items():
+                status = process.poll()
+                if status is not None:
+                    self._fail(name, f"{name} {describe_end(status)}, so everything is stopped.")
+                    return 1
+            if self._readiness.late:
+                part, reason = self._readiness.late
+                sentence = f"{part.name} was not ready within {READY_TIMEOUT_SECONDS:.0f} s, so everything is stopped:"
+                self._fail(part.name, f"{sentence} {reason}")
+                return 1
             time.sleep(_POLL_SECONDS)
-        if not self._stop_asked:
-            self._say(self._when_ready)
+        say(f"\n{signal.Signals(self._signal).name}: stopping everything; Ctrl-C kills what has not stopped yet")
+        return 128 + self._signal
 
-    def _say(self, text: str) -> None:
-        self.events.put(Message(type="line", data=text, time=datetime.datetime.now(), name="system", colour=None))
+    def _fail(self, name: str, sentence: str) -> None:
+        say(f"\n{sentence} The end of {self._logs.path(name)}:\n{self._logs.tail(name)}", STDERR)
 
+    def _stop(self) -> None:
+        """Send SIGTERM to every part at once, and SIGKILL after some seconds or at a further Ctrl-C."""
+        self._is_stopping = True
+        self._readiness.stop()
+        for process in self._processes.values():
+            signal_group(process, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        while running := [name for name, process in self._processes.items() if process.poll() is None]:
+            if self._is_killing or time.monotonic() > deadline:
+                say(f"killing {', '.join(running)}", STDERR)
+                break
+            time.sleep(_POLL_SECONDS)
+        for process in self._processes.values():
+            # The whole group, even if its leader has ended: Nginx's workers outlive a master that was killed.
+            signal_group(process, signal.SIGKILL)
+            process.wait()
+        # Last, so that it shows how the parts stopped.
+        if self._follower:
+            self._follower.terminate()
+            self._follower.wait()
 
-_SIGNAL_STATUSES = {128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
-
-
-def _sentence(reason: str) -> str:
-    """The API's own sentence where the reason is one of its answers."""
-    try:
-        return str(json.loads(reason)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"{reason}."
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        # A terminal that closes may send SIGHUP twice, so only Ctrl-C kills.
+        if self._is_stopping and number == signal.SIGINT:
+            self._is_killing = True
+        self._is_stopping = True
+        self._signal = self._signal or number

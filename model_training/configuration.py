@@ -29,7 +29,7 @@ from typing import Annotated, Any, get_args
 
 import msgspec
 
-from model_training.schema import Estimator, Name
+from model_artifact.card import Estimator, Name
 
 _PATHS = ("data", "units")
 _WORDS = {

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
 from sklearn.model_selection import StratifiedKFold
 
-from model_training.classifier import Classifier
-from model_training.schema import CrossValidation
+from model_artifact.card import CrossValidation
+from model_artifact.predictors.classifier import Classifier
 
 
 def classification_metrics(labels: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, Any]:

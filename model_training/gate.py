@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from model_artifact.card import Comparison, Gate
 from model_training.configuration import GateRules
 from model_training.evaluation import row_log_losses
-from model_training.schema import Comparison, Gate
 
 
 def judge(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from model_training.classifier import NotTrainedError
-from model_training.schema import Estimator
-from model_training.tree_model import TreeModel
+from model_artifact.card import Estimator
+from model_artifact.predictors.classifier import NotTrainedError
+from model_artifact.predictors.trees import TreeModel
 
 __all__ = ["HYPERPARAMETERS", "IrisModel", "NotTrainedError"]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_training.artifact import describe_pickle
-from model_training.classifier import Classifier
-from model_training.data_loader import Dataset
-from model_training.schema import CARD_FORMAT, DataSummary, Feature, Gate, GoldenRow, Metrics, ModelCard
+from model_artifact.card import CARD_FORMAT, DataSummary, Feature, Gate, GoldenRow, Metrics, ModelCard
+from model_artifact.pickling import describe_pickle
+from model_artifact.predictors.classifier import Classifier
+from model_training.data.datasets import Dataset
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _PACKAGES = ("xgboost", "numpy", "scikit-learn")

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
-from model_training.estimators import PARAMETERS, check_parameters, make_model
+from model_artifact.card import Estimator
+from model_training.estimators.parameters import PARAMETERS, check_parameters, make_model
 from model_training.evaluation import row_log_losses
-from model_training.schema import Estimator
 
 
 class Span(NamedTuple):

@@ -18,18 +18,18 @@ from typing import Any, NoReturn, TypeVar, get_args
 
 import msgspec
 
-from model_training.artifact import ArtifactError
+from model_artifact.card import Estimator, ModelCard
+from model_artifact.pickling import ArtifactError
+from model_artifact.signature import SigningError, read_private_key, read_public_keys
+from model_artifact.store import ArtifactStore
+from model_artifact.training_record import TrainingRecord
 from model_training.configuration import Configuration, ConfigurationError, make_configuration, read_settings
-from model_training.data_loader import DATASETS, DataError
-from model_training.estimators import PARAMETERS, check_parameters
-from model_training.registry import Registry, RegistryError, StoreRegistry, open_registry
+from model_training.data.datasets import DATASETS, DataError
+from model_training.data.table_check import check_table
+from model_training.estimators.parameters import PARAMETERS, check_parameters
+from model_training.registry.registry import Registry, RegistryError, StoreRegistry, open_registry
 from model_training.reporter import EventReporter, Reporter, TextReporter
-from model_training.schema import Estimator, ModelCard
-from model_training.signing import SigningError, read_private_key, read_public_keys
-from model_training.store import ArtifactStore
-from model_training.table_check import check_table
 from model_training.training import Keys, run_training
-from model_training.training_record import TrainingRecord
 
 PROMOTED, FAILED, USAGE, REJECTED = 0, 1, 2, 3
 # The parameters that have an option of their own; --parameter takes any.

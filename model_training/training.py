@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from model_training.artifact import load_artifact, save_artifact
-from model_training.classifier import Classifier
+from model_artifact.card import Gate, Metrics, ModelCard
+from model_artifact.pickling import load_artifact, save_artifact
+from model_artifact.predictors.classifier import Classifier
+from model_artifact.predictors.decision_table import TableError
+from model_artifact.store import ArtifactStore
 from model_training.configuration import Configuration
-from model_training.data_checks import check, folds_for, search_folds
-from model_training.data_loader import DataError, Dataset
-from model_training.decision_table import TableError
-from model_training.estimators import make_model
+from model_training.data.checks import check, folds_for, search_folds
+from model_training.data.datasets import DataError, Dataset
+from model_training.data.split import Rows, split
+from model_training.data.table_file import columns_named
+from model_training.data.table_source import read_dataset
+from model_training.estimators.parameters import make_model
 from model_training.evaluation import classification_metrics, cross_validate
 from model_training.gate import judge
 from model_training.model_card import make_card
-from model_training.registry import Registry, VersionRefused
+from model_training.registry.registry import Registry, VersionRefused
 from model_training.reporter import Reporter
-from model_training.schema import Gate, Metrics, ModelCard
-from model_training.split import Rows, split
-from model_training.store import ArtifactStore
-from model_training.table_file import columns_named
-from model_training.table_source import read_dataset
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

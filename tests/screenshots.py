@@ -50,8 +50,8 @@ def walk_irises(page: Page, stack: ProcessStack, folder: Path, suffix: str) -> N
     page.goto(f"{stack.base_url}/batch")
     settle(page)
     page.locator("input[type=file]").set_input_files(table(folder))
-    page.get_by_role("button", name=f"Score {ROWS:,} rows").click()
-    page.get_by_role("button", name="Score another table").wait_for()
+    page.get_by_role("button", name=f"Predict {ROWS:,} rows").click()
+    page.get_by_role("button", name="Predict another table").wait_for()
     take(page, f"batch-{suffix}")
     for path in ("model-card", "status"):
         page.goto(f"{stack.base_url}/{path}")
@@ -60,17 +60,17 @@ def walk_irises(page: Page, stack: ProcessStack, folder: Path, suffix: str) -> N
 
 
 def walk_digits(page: Page, stack: ProcessStack, folder: Path, suffix: str) -> None:
-    """Train digits, see what the gate says, and draw one."""
+    """Train digits, see the gate's decision, and draw one."""
     page.goto(f"{stack.base_url}/train")
     settle(page)
     unlock(page, stack.admin_token_file.read_text().strip())
-    # Beside the champion that the phone trained.
+    # Compared with the version that the phone trained.
     if suffix.startswith("desktop"):
         page.get_by_test_id("stButtonGroup").get_by_text("Random forest").click()
         settle(page)
     take(page, f"train-{suffix}")
     page.get_by_role("button", name="Train", exact=True).click()
-    page.get_by_text("judged on").wait_for(timeout=TRAINING_MS)
+    page.get_by_text("was evaluated on").wait_for(timeout=TRAINING_MS)
     take(page, f"train-result-{suffix}")
     page.goto(stack.base_url)
     page.locator("canvas.sheet").wait_for()

@@ -23,7 +23,7 @@ READY_LINE = "everything is ready"
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
+    """Return ports that are free now."""
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [probe.getsockname()[1] for probe in probes]
     for probe in probes:
@@ -32,7 +32,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_port_range(length: int) -> str:
-    """A range of free ports as Compose writes it, below those that the kernel gives to outgoing connections."""
+    """Return a range of free ports in Compose's notation, below the kernel's range for outgoing connections."""
     for _ in range(100):
         first = random.randrange(20000, 32000 - length)
         with contextlib.ExitStack() as probes:
@@ -46,7 +46,7 @@ def free_port_range(length: int) -> str:
 
 
 class ProcessStack:
-    """`python -m local_stack`, which is what `make run` ends in."""
+    """`python -m local_stack`, the last command of `make run`."""
 
     def __init__(self, folder: Path, **environ: str) -> None:
         self.folder = folder
@@ -58,6 +58,7 @@ class ProcessStack:
         self.training_url = f"http://localhost:{training}"
         self.ca_cert = str(folder / "run" / "certs" / "ca.crt")
         self.store = folder / "artifacts"
+        self.log_folder = Path(environ.get("RUN_DIR", folder / "run")) / "logs"
         self.admin_token_file = folder / "run" / "admin-token"
         self.env = {
             **os.environ,
@@ -91,7 +92,7 @@ class ProcessStack:
         return self
 
     def wait_for(self, text: str, seconds: float = 90.0) -> str:
-        """The first new line that holds the text."""
+        """Return the first new line of its own output that contains the text; log files are read with `log`."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -99,19 +100,27 @@ class ProcessStack:
             except queue.Empty:
                 line = None
             if line is None:
-                output = "".join(self.lines[-60:])
-                raise AssertionError(f"no line with {text!r} within {seconds} s; the end of the output:\n{output}")
+                output = "".join(self.lines[-60:] + self.logs().splitlines(keepends=True)[-60:])
+                raise AssertionError(f"no line with {text!r} within {seconds} s; the end of output and logs:\n{output}")
             if text in line:
                 return line
 
+    def log(self, name: str) -> str:
+        """Return what a part has logged so far."""
+        return (self.log_folder / f"{name}.log").read_text()
+
+    def logs(self) -> str:
+        """Return what all parts have logged so far."""
+        return "".join(path.read_text() for path in sorted(self.log_folder.glob("*.log")))
+
     def stop(self, number: int = signal.SIGINT, seconds: float = 30.0) -> int:
-        """Send the signal to the one process that `make run` is, and wait for its exit status."""
+        """Signal the supervisor alone; return its exit status."""
         assert self.process is not None
         self.process.send_signal(number)
         return self.wait(seconds)
 
     def wait(self, seconds: float = 30.0) -> int:
-        """Wait until it ends by itself; returns its exit status, with all of its output in `lines`."""
+        """Wait until it ends by itself; return its exit status, with all of its own output in `lines`."""
         assert self.process is not None
         status = self.process.wait(seconds)
         self._reader.join(5)
@@ -161,7 +170,7 @@ class ComposeStack:
         self.api_url = ""
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """`docker compose ARGUMENTS` for this project; its output is shown when it fails."""
+        """Run `docker compose ARGUMENTS` for this project; a failure shows its output."""
         done = subprocess.run(
             [*compose_command(), "-p", self.project, *arguments],
             cwd=ROOT,
@@ -175,7 +184,7 @@ class ComposeStack:
         return done
 
     def containers(self, service: str) -> list[str]:
-        """Ids of the service's running containers."""
+        """Return the ids of the service's running containers."""
         return self.run("ps", "-q", service).stdout.split()
 
     def __enter__(self) -> Self:
@@ -193,7 +202,7 @@ class ComposeStack:
         return self
 
     def wait_until_healthy(self, seconds: float = 120.0) -> None:
-        """Until every container of the project is; one that ended without error has done its work."""
+        """Wait until every container is healthy or has ended without an error."""
         deadline = time.monotonic() + seconds
         state = "{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}"
         done = '{{if eq .State.Status "exited"}}{{if eq .State.ExitCode 0}}healthy{{end}}{{else}}' + state + "{{end}}"
@@ -215,14 +224,14 @@ class ComposeStack:
 
 
 def compose_command() -> list[str]:
-    """Compose v2 if Docker has it, else 1.29."""
+    """Return the command of Compose v2 if Docker has it, else of 1.29."""
     if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
         return ["docker", "compose"]
     return ["docker-compose"]
 
 
 def require_docker() -> None:
-    """Skip with a line that says how to get it where no engine or no Compose answers."""
+    """Skip where Docker or Compose is missing; the reason contains the command that installs it."""
     if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
         pytest.skip("no Docker engine answers: apt install docker.io docker-compose, and start it")
     if compose_command() == ["docker-compose"] and not shutil.which("docker-compose"):

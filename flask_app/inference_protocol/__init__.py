@@ -1,1 +1,1 @@
-"""The Open Inference Protocol, version 2, over REST, with the binary tensor extension; nothing here knows Flask."""
+"""The Open Inference Protocol, version 2, over REST, with the binary tensor extension, independent of Flask."""

@@ -1,4 +1,4 @@
-"""Requests whose values are in JSON, from bytes to arrays at once, where nothing about them is doubtful."""
+"""Decode a valid request with its values in JSON from bytes to arrays."""
 
 from itertools import chain
 from math import prod
@@ -14,15 +14,15 @@ from flask_app.inference_protocol.messages import (
     RequestInput,
     RequestOutput,
 )
-from flask_app.rows_decoder import DECODING_ERRORS, doubles
+from flask_app.rows.rows_decoder import DECODING_ERRORS, doubles
 
 _Data = TypeVar("_Data")
 
 
 def read_clean_request(body: bytes) -> InferRequest | None:
-    """The request, with each tensor's data as an array, flat and as long as its shape says.
+    """Return the request with each tensor's data as a flat array that matches its shape.
 
-    None where the usual reader has to look closer: at every fault, and at what is merely rare.
+    None if the general reader must decide: for any error, and for rare forms.
     """
     # Quotes are counted below, and a backslash may hide one.
     if b"\\" in body:
@@ -46,8 +46,8 @@ def _checked(request: "_Request[Any]", body: bytes) -> InferRequest | None:
             NumericInput(tensor.name, tensor.shape, tensor.datatype, doubles(values), _given(tensor.parameters))
         )
         tensor.data = []
-    # Of what stands twice the decoder took the last: written again, it has fewer quotes. A control character, which
-    # JSON does not allow in a string, is written with a backslash.
+    # The decoder accepts a duplicate name and control characters in a string, which JSON does not allow. Encoded
+    # again, the first has fewer quotes and the second a backslash.
     again = _encode(request)
     if b"\\" in again or body.count(b'"') != again.count(b'"'):
         return None
@@ -61,7 +61,7 @@ def _checked(request: "_Request[Any]", body: bytes) -> InferRequest | None:
 
 
 def _flat_values(data: list[Any], shape: list[int]) -> list[float] | tuple[float, ...] | None:
-    """The values of data that are flat, or one list a row; None where they do not fit the shape."""
+    """Return the values of flat data, or of one list a row; None if they do not match the shape."""
     if len(shape) not in (1, 2) or min(shape) < 1 or not data:
         return None
     if type(data[0]) is float:
@@ -89,7 +89,7 @@ class _Output(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Request(msgspec.Struct, Generic[_Data], forbid_unknown_fields=True):
-    """As `InferRequest`, but it tells what is missing from what is null, and knows its data's form."""
+    """An `InferRequest` that distinguishes a missing member from null, with data of one form."""
 
     inputs: Annotated[list[_Input[_Data]], msgspec.Meta(min_length=1)]
     outputs: list[_Output] | UnsetType = UNSET

@@ -1,4 +1,4 @@
-"""From a request to its answer: tensors to rows, rows to probabilities, probabilities to outputs."""
+"""Answer a request: tensors to rows, rows to probabilities, probabilities to outputs."""
 
 import math
 from typing import Any
@@ -16,23 +16,23 @@ from flask_app.inference_protocol.messages import (
 )
 from flask_app.inference_protocol.request import LENGTH_HEADER
 from flask_app.inference_protocol.tensors import DATATYPES, CellName, encode, values_from_bytes, values_from_json
-from flask_app.matrix import check_matrix
-from flask_app.prediction import predict_matrix
-from flask_app.problems import FieldError, InvalidFields, Problem
-from flask_app.served_model import ServedModel
-from model_training.schema import Feature
+from flask_app.model.prediction import predict_matrix
+from flask_app.model.served_model import ServedModel
+from flask_app.rows.matrix import check_matrix
+from http_service.problems import FieldError, InvalidFields, Problem
+from model_artifact.card import Feature
 
-# The outputs of MLServer's XGBoost runtime; the first is the one it gives to who asks for none.
+# The outputs of MLServer's XGBoost runtime; the first is its default.
 PREDICT, PREDICT_PROBA = "predict", "predict_proba"
 OUTPUTS = (PREDICT, PREDICT_PROBA)
 
-_MAX_NAME = 100
-# What can be checked as it is.
+_MAX_SHOWN = 100
+# check_matrix takes these without conversion.
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def model_metadata(served: ServedModel) -> ModelMetadata:
-    """Names, datatypes and shapes of the tensors; a request may name its one input as it likes."""
+    """Return names, datatypes and shapes of the tensors; a request's single input may have any name."""
     card = served.artifact.card
     return ModelMetadata(
         name=card.model_name,
@@ -49,11 +49,11 @@ def model_metadata(served: ServedModel) -> ModelMetadata:
 def infer(
     served: ServedModel, request: InferRequest, binary: memoryview, max_rows: int
 ) -> tuple[InferResponse, list[bytes]]:
-    """The answer, and the bytes that follow its JSON; `binary` is what followed the request's.
+    """Return the answer and the bytes that follow its JSON; `binary` is the data that followed the request's.
 
     Raises:
-        Problem: 400 where binary does not hold what the request announces, 413 for more than max_rows rows.
-        InvalidFields: an input or output does not fit the model, or a value is no finite number.
+        Problem: 400 binary does not match the request's sizes, 413 more than max_rows rows.
+        InvalidFields: an input or output does not match the model, or a value is not a finite number.
     """
     outputs = _wanted_outputs(request)
     rows = _rows(served.artifact.card.features, request.inputs, binary, max_rows)
@@ -72,7 +72,7 @@ def infer(
 
 
 def _wanted_outputs(request: InferRequest) -> dict[str, bool]:
-    """Each output's name, and whether it goes out as bytes."""
+    """Return each output's name, and whether it is binary."""
     default = _flag(request.parameters, "binary_data_output", "parameters", False)
     if not request.outputs:
         return {PREDICT: default}
@@ -111,7 +111,7 @@ def _rows(
 
 
 def _is_matrix(inputs: list[RequestInput], names: list[str]) -> bool:
-    """Is it one tensor of all features, rather than a tensor a feature?"""
+    """Return whether the input is one tensor of all features, rather than a tensor a feature."""
     if len(inputs) > 1:
         return False
     return len(names) == 1 or inputs[0].name not in names or inputs[0].shape[1:] == [len(names)]
@@ -136,9 +136,9 @@ def _check_names(inputs: list[RequestInput], names: list[str]) -> None:
     errors: list[FieldError] = []
     for name in given:
         if name not in names:
-            errors.append(_error(name[:_MAX_NAME], "is not a feature of this model"))
+            errors.append(_error(name[:_MAX_SHOWN], "is not a feature of this model"))
         elif name in seen:
-            errors.append(_error(name, "stands twice in inputs"))
+            errors.append(_error(name, "appears more than once in inputs"))
         seen.add(name)
     errors += [_error(name, "is missing") for name in names if name not in seen]
     if errors:
@@ -146,7 +146,7 @@ def _check_names(inputs: list[RequestInput], names: list[str]) -> None:
 
 
 def _check_shape(tensor: RequestInput, where: str, columns: list[str], max_rows: int) -> int:
-    """The number of rows, of a tensor with these columns."""
+    """Return the number of rows of a tensor with these columns."""
     shape = tensor.shape
     width = len(columns)
     if len(shape) not in ((1, 2) if width == 1 else (2,)) or shape[1:] not in ([], [width]):
@@ -160,7 +160,7 @@ def _check_shape(tensor: RequestInput, where: str, columns: list[str], max_rows:
 
 
 def _sections(inputs: list[RequestInput], binary: memoryview) -> list[memoryview | None]:
-    """The bytes of each tensor, None for one whose data is in the JSON."""
+    """Return the bytes of each tensor, None for one with its data in the JSON."""
     sections: list[memoryview | None] = []
     start = 0
     for index, tensor in enumerate(inputs):
@@ -181,11 +181,11 @@ def _sections(inputs: list[RequestInput], binary: memoryview) -> list[memoryview
     if start > len(binary):
         raise Problem(
             400,
-            f"The inputs announce {start} bytes of binary data, but {len(binary)} follow the JSON, whose length the"
-            f" header {LENGTH_HEADER} gives.",
+            f"The inputs declare {start} bytes of binary data, but {len(binary)} follow the JSON, whose length is in"
+            f" the header {LENGTH_HEADER}.",
         )
     if start < len(binary):
-        raise Problem(400, f"{len(binary)} bytes follow the JSON, but the inputs announce {start} of binary data.")
+        raise Problem(400, f"{len(binary)} bytes follow the JSON, but the inputs declare {start} of binary data.")
     return sections
 
 
@@ -196,7 +196,7 @@ def _values(tensor: RequestInput, where: str, section: memoryview | None, cell_n
 
 
 def _as_doubles(values: NDArray[Any]) -> NDArray[np.float64]:
-    # A signalling NaN warns on its way; it is refused later, by name.
+    # A signalling NaN would warn; check_matrix rejects it.
     with np.errstate(invalid="ignore"):
         return values.astype(np.float64, copy=False)
 

@@ -8,7 +8,7 @@ SERVER_NAME = "flask-api"
 SERVER_VERSION = "1.0.0"
 EXTENSIONS = ["binary_tensor_data"]
 
-# Values that clients set for servers of all kinds; those that this one does not know are left alone.
+# Clients set parameters for servers of all kinds; unknown ones are ignored.
 Parameters = dict[str, Any]
 
 
@@ -21,7 +21,7 @@ class ServerMetadata(msgspec.Struct, frozen=True):
 
 
 class TensorMetadata(msgspec.Struct, frozen=True):
-    """Name and form of a tensor; -1 in a shape stands for any number of rows."""
+    """Name, datatype and shape of a tensor; -1 in a shape is any number of rows."""
 
     name: str
     datatype: str
@@ -39,7 +39,7 @@ class ModelMetadata(msgspec.Struct, frozen=True):
 
 
 class RequestInput(msgspec.Struct, frozen=True):
-    """A tensor of a request: `data`, flat or nested, or parameters.binary_data_size bytes behind the JSON."""
+    """A tensor of a request: `data`, flat or nested, or parameters.binary_data_size bytes after the JSON."""
 
     name: str
     shape: list[int]
@@ -49,13 +49,13 @@ class RequestInput(msgspec.Struct, frozen=True):
 
 
 class NumericInput(RequestInput, frozen=True):
-    """As RequestInput, with the data as a flat array of doubles."""
+    """A RequestInput with its data as a flat array of doubles."""
 
     data: Any
 
 
 class RequestOutput(msgspec.Struct, frozen=True):
-    """An output that the client wants, and with parameters.binary_data how."""
+    """A requested output; parameters.binary_data selects the binary form."""
 
     name: str
     parameters: Parameters | None = None
@@ -71,7 +71,7 @@ class InferRequest(msgspec.Struct, frozen=True):
 
 
 class ResponseOutput(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A tensor of an answer: flat `data`, or parameters.binary_data_size bytes behind the JSON."""
+    """A tensor of an answer: flat `data`, or parameters.binary_data_size bytes after the JSON."""
 
     name: str
     shape: list[int]
@@ -81,7 +81,7 @@ class ResponseOutput(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class EncodedOutput(ResponseOutput, frozen=True, omit_defaults=True):
-    """As ResponseOutput, with the data as JSON already."""
+    """A ResponseOutput with its data encoded as JSON."""
 
     data: Any
 

@@ -1,4 +1,4 @@
-"""From the bytes of a request to its JSON and the binary data behind it."""
+"""Split a request's bytes into its JSON and the binary data after it."""
 
 import re
 
@@ -6,17 +6,17 @@ import msgspec
 
 from flask_app.inference_protocol.clean_request import read_clean_request
 from flask_app.inference_protocol.messages import InferRequest
-from flask_app.json_body import parse_json
-from flask_app.problems import InvalidFields, Problem
+from flask_app.rows.json_body import parse_json
+from http_service.problems import InvalidFields, Problem
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 
 
 def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, memoryview]:
-    """The request and the bytes behind its JSON; header_length is the value of LENGTH_HEADER, None without one.
+    """Return the request and the bytes after its JSON; header_length is the value of LENGTH_HEADER, if any.
 
     Raises:
-        Problem: 400 for a length that does not fit the body, or what is not JSON; 422 for JSON of another form.
+        Problem: 400 the length does not match the body, or the body is not JSON; 422 the JSON has another form.
     """
     length = _json_length(body, header_length)
     raw = body[:length]
@@ -26,7 +26,7 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
     value = parse_json(raw)
     try:
         request = msgspec.convert(value, InferRequest)
-        # It goes back in the answer.
+        # The answer contains it.
         (request.id or "").encode()
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at ")

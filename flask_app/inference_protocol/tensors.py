@@ -1,4 +1,4 @@
-"""Values of tensors: from JSON or bytes to numbers, and back."""
+"""Decode and encode the values of tensors, as JSON or bytes."""
 
 import math
 from collections.abc import Callable
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flask_app.inference_protocol.messages import EncodedOutput, NumericInput, RequestInput, ResponseOutput
-from flask_app.matrix import encode_numbers
-from flask_app.problems import MAX_ERRORS, InvalidFields
+from flask_app.rows.matrix import encode_numbers
+from http_service.problems import MAX_ERRORS, InvalidFields
 
-# The protocol's names, as bytes in little endian order whatever the machine's is.
+# The protocol's datatypes; its bytes are little endian on any machine.
 DATATYPES: dict[str, np.dtype[Any]] = {
     "FP16": np.dtype("<f2"),
     "FP32": np.dtype("<f4"),
@@ -28,24 +28,23 @@ DATATYPES: dict[str, np.dtype[Any]] = {
 }
 _NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 _KINDS = {bool: "a boolean", str: "a string", type(None): "null", list: "an array", dict: "an object"}
-# Beyond float32, so that it is refused as too large, and not a double's infinity, which would be refused as none.
+# Beyond float32 but finite, so that the error is "too large" and not "not finite".
 _TOO_LARGE = 1e308
 
-# The name of the value at an index of the flat tensor, as errors give it.
+# Returns the name, for errors, of the value at an index of the flat tensor.
 CellName = Callable[[int], str]
 
 
 def values_from_json(tensor: RequestInput, where: str, cell_name: CellName) -> NDArray[np.float64]:
-    """The flat values of `data`, in row-major order; `where` is the tensor's place in the request.
+    """Return the flat values of `data`, in row-major order; `where` is the tensor's place in the request.
 
     Raises:
-        InvalidFields: data has not as many values as the shape says or is nested otherwise, or a value is no number
-            or none of the datatype.
+        InvalidFields: data does not match the shape, or a value is not a number or does not fit the datatype.
     """
     if isinstance(tensor, NumericInput):
         return _as_datatype(tensor.data, tensor.datatype, cell_name)
     values = _flat(tensor, where)
-    # numpy would take true for 1, "5.1" for 5.1 and None for NaN.
+    # NumPy would convert true to 1, "5.1" to 5.1 and None to NaN.
     if set(map(type, values)) - {int, float}:
         bad = ((index, value) for index, value in enumerate(values) if type(value) not in (int, float))
         raise InvalidFields(
@@ -58,14 +57,14 @@ def values_from_json(tensor: RequestInput, where: str, cell_name: CellName) -> N
 
 
 def values_from_bytes(raw: memoryview, datatype: str) -> NDArray[Any]:
-    """The flat values in a tensor's bytes, whose length is right; nothing is copied."""
+    """Return the flat values of a tensor's bytes, whose length was checked, without copying."""
     return np.frombuffer(raw, dtype=DATATYPES[datatype])
 
 
 def encode(name: str, values: NDArray[Any], binary: bool) -> tuple[ResponseOutput, bytes]:
-    """A tensor of an answer, and its bytes behind the JSON, which are none unless it is binary."""
+    """Return a tensor of an answer, and its bytes after the JSON, empty unless it is binary."""
     datatype = _NAMES[values.dtype.newbyteorder("<")]
-    # MLServer says so of each of its outputs, and its clients decode by it.
+    # MLServer sends this with each output, and its clients decode by it.
     parameters: dict[str, Any] = {"content_type": "np"}
     shape = list(values.shape)
     if not binary:
@@ -88,10 +87,10 @@ def _flat(tensor: RequestInput, where: str) -> list[Any]:
         raise InvalidFields(
             [{"field": f"{where}.data", "message": f"must hold the {count} values of its shape, not {len(data)}"}]
         )
-    # Nested otherwise than the shape says it may be transposed; brackets around one value mean nothing.
+    # Data nested in another shape may be transposed; lists of length 1 do not matter.
     if len(sizes) > 1 and [size for size in sizes if size != 1] != [size for size in tensor.shape if size != 1]:
         raise InvalidFields(
-            [{"field": f"{where}.data", "message": f"must be flat, or nested as its shape {tensor.shape} says"}]
+            [{"field": f"{where}.data", "message": f"must be flat, or nested in its shape {tensor.shape}"}]
         )
     return data
 

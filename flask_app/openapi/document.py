@@ -1,36 +1,36 @@
-"""The whole document."""
+"""The OpenAPI document."""
 
 import json
 import threading
 from typing import Any
 
 from flask_app.api_keys import KeyRing
+from flask_app.model.served_model import ServedModel
 from flask_app.openapi import operations, protocol, security
 from flask_app.openapi.examples import Examples
 from flask_app.openapi.responses import make_headers, make_problems
 from flask_app.openapi.schemas import make_schemas
-from flask_app.served_model import ServedModel
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
 
 _DESCRIPTION = """\
 Predictions of the model `{name}`, version `{version}`, trained {trained}. Its features: {features}. Its classes: \
 {classes}.
 
-Every error is `application/problem+json` with one sentence that says what is wrong. `X-Request-ID` is taken from the \
-request or made, comes back in header and body, and stands in the logs.
+Every error is `application/problem+json` with one sentence. `X-Request-ID` is taken from the request or generated; \
+header, body and logs contain it.
 """
 
 
 class DocumentMaker:
-    """Makes the document once for each version that serves; safe in several threads."""
+    """Makes the document once for each served version; thread-safe."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._made: tuple[ServedModel, bytes] | None = None
 
     def document(self, served: ServedModel) -> bytes:
-        """OpenAPI 3.1 as JSON for the model that serves."""
+        """Return the OpenAPI 3.1 document of the served model as JSON."""
         made = self._made
         if made is None or made[0] is not served:
             with self._lock:
@@ -40,8 +40,8 @@ class DocumentMaker:
         return made[1]
 
 
-def make_document(served: ServedModel, settings: Settings) -> dict[str, Any]:
-    """OpenAPI 3.1 as plain values."""
+def make_document(served: ServedModel, settings: ApiSettings) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document as a dict."""
     card = served.artifact.card
     examples = Examples(served)
     paths = operations.make_paths(examples, settings) | protocol.make_paths(examples)
@@ -50,7 +50,7 @@ def make_document(served: ServedModel, settings: Settings) -> dict[str, Any]:
         "headers": make_headers(),
     }
     if KeyRing(settings).enabled:
-        security.close(paths)
+        security.require_keys(paths)
         components["securitySchemes"] = security.SCHEMES
     components["responses"] = make_problems(_statuses(paths))
     return {
@@ -76,7 +76,7 @@ def make_document(served: ServedModel, settings: Settings) -> dict[str, Any]:
 
 
 def _statuses(paths: dict[str, Any]) -> set[int]:
-    """Every status that some operation names."""
+    """Return the statuses of all operations."""
     return {
         int(status)
         for path in paths.values()

@@ -1,18 +1,18 @@
-"""Real examples: the card's golden rows with the answers that the model gave for them."""
+"""Examples from the card: its golden rows with the model's answers."""
 
 from typing import Any
 
 import numpy as np
 
-from flask_app.explanation import explanation_of
-from flask_app.served_model import ServedModel
+from flask_app.model.explanation import explanation_of
+from flask_app.model.served_model import ServedModel
 
 _REQUEST_ID = "9f2c4e0b6d1a4f5e8c7b3a2d1e0f9a8b"
 _ROWS = 2
 
 
 class Examples:
-    """Requests and answers of one model; nothing of it counts as a prediction."""
+    """Requests and answers of one model; none of them counts as a prediction in the metrics."""
 
     def __init__(self, served: ServedModel) -> None:
         self._card = served.artifact.card
@@ -27,7 +27,7 @@ class Examples:
 
     @property
     def by_name(self) -> dict[str, Any]:
-        """A row by name."""
+        """One row by name."""
         return self._named(self._rows[0])
 
     @property
@@ -47,7 +47,7 @@ class Examples:
 
     @property
     def explanation(self) -> dict[str, Any]:
-        """That answer with its reasons."""
+        """The answer with contributions."""
         return self.prediction | self._explanation
 
     @property
@@ -57,7 +57,7 @@ class Examples:
 
     @property
     def predictions(self) -> dict[str, Any]:
-        """The answer to them."""
+        """The answer to many rows."""
         return {
             "predictions": self._best,
             "class_names": [self._card.classes[best] for best in self._best],
@@ -67,12 +67,12 @@ class Examples:
 
     @property
     def csv(self) -> str:
-        """They as CSV."""
+        """The rows as CSV."""
         return _csv([self._names, *self._rows])
 
     @property
     def csv_answer(self) -> str:
-        """The answer to that."""
+        """The answer to the CSV file."""
         head = [*self._names, "prediction", "class_name", *(f"probability_{name}" for name in self._card.classes)]
         lines = [
             [*row, best, self._card.classes[best], *map(np.float32, probabilities)]
@@ -82,14 +82,14 @@ class Examples:
 
     @property
     def infer_request(self) -> dict[str, Any]:
-        """They as a tensor."""
+        """The rows as a tensor."""
         flat = [value for row in self._rows for value in row]
         tensor = {"name": "input-0", "shape": [len(self._rows), len(self._names)], "datatype": "FP32", "data": flat}
         return {"id": "1", "inputs": [tensor], "outputs": [{"name": "predict"}, {"name": "predict_proba"}]}
 
     @property
     def infer_answer(self) -> dict[str, Any]:
-        """The answer to that."""
+        """The answer to the tensor."""
         flat = [value for row in self._probabilities for value in row]
         parameters = {"parameters": {"content_type": "np"}}
         classes = {"name": "predict", "shape": [len(self._best), 1], "datatype": "INT64", **parameters}

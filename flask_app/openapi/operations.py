@@ -1,18 +1,18 @@
-"""The document's paths, but for those of the Open Inference Protocol."""
+"""The paths of the document, except those of the Open Inference Protocol."""
 
 from typing import Any
 
 from flask_app.openapi.examples import Examples
 from flask_app.openapi.responses import ANYWHERE, BODY, answers, good, json_content
 from flask_app.openapi.schemas import reference
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
 from flask_app.tables.media_type import ARROW, CSV, PARQUET
 
 Operation = dict[str, Any]
 
 TAGS = [
-    {"name": "prediction", "description": "Classes and probabilities, and the reasons for them."},
-    {"name": "model", "description": "The model that serves now."},
+    {"name": "prediction", "description": "Classes, probabilities and explanations."},
+    {"name": "model", "description": "The served model."},
     {"name": "open inference protocol", "description": "Version 2, for the clients of Triton, MLServer and KServe."},
     {"name": "operation", "description": "Probes, metrics, and this document."},
 ]
@@ -20,19 +20,19 @@ TAGS = [
 _EXPLAIN = {
     "name": "explain",
     "in": "query",
-    "description": "true adds contributions and base_values to the answer, as /explain does; for one row only.",
+    "description": "true adds contributions and base_values, as /explain does; for one row only.",
     "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
 }
 
 
-def make_paths(examples: Examples, settings: Settings) -> dict[str, Any]:
-    """Every path with its operations."""
+def make_paths(examples: Examples, settings: ApiSettings) -> dict[str, Any]:
+    """Return every path with its operations."""
     return {
         "/predict": {"post": _predict(examples, settings)},
         "/explain": {"post": _explain(examples)},
         "/model": {"get": _get("model", "model", "The model's card", json_content("ModelCard"), 503)},
-        "/health": {"get": _get("health", "operation", "Does the process answer?", json_content("Health"))},
-        "/ready": {"get": _get("ready", "operation", "Can it predict?", json_content("Ready"), 503)},
+        "/health": {"get": _get("health", "operation", "Liveness probe", json_content("Health"))},
+        "/ready": {"get": _get("ready", "operation", "Readiness probe", json_content("Ready"), 503)},
         "/metrics": {"get": _metrics()},
         "/openapi.json": {
             "get": _get("document", "operation", "This document", {"application/json": {"schema": _ANY_OBJECT}}, 503)
@@ -46,12 +46,11 @@ _ANY_OBJECT = {"type": "object"}
 
 
 def _get(name: str, tag: str, summary: str, content: dict[str, Any], *problems: int) -> Operation:
-    description = "It does." if summary.endswith("?") else f"{summary}."
     return {
         "operationId": name,
         "summary": summary,
         "tags": [tag],
-        "responses": answers(good(description, content), *problems, *ANYWHERE),
+        "responses": answers(good(f"{summary}.", content), *problems, *ANYWHERE),
     }
 
 
@@ -65,7 +64,7 @@ def _row_examples(examples: Examples) -> dict[str, Any]:
     return {"by_name": {"value": examples.by_name}, "by_position": {"value": examples.by_position}}
 
 
-def _predict(examples: Examples, settings: Settings) -> Operation:
+def _predict(examples: Examples, settings: ApiSettings) -> Operation:
     request = {
         "application/json": {
             "schema": {"anyOf": [reference("Row"), reference("Rows")]},
@@ -83,11 +82,11 @@ def _predict(examples: Examples, settings: Settings) -> Operation:
         "summary": "Predict one row, many rows, or a file",
         "description": (
             f"JSON: one row, or up to {settings.max_rows:,} rows as `instances`, in at most"
-            f" {settings.max_body_bytes:,} bytes. A value outside the range of training is answered, and `warnings`"
-            " names it.\n\n"
+            f" {settings.max_body_bytes:,} bytes. `warnings` names each value outside its"
+            " training range.\n\n"
             f"A file of at most {settings.max_file_bytes:,} bytes: columns by name in any order; other columns are"
-            " passed through. The same table comes back with the columns `prediction`, `class_name` and one"
-            " `probability_<class>` for each class, in the type that `Accept` asks for, or else that of the request."
+            " kept. The answer is the same table with the columns `prediction`, `class_name` and one"
+            " `probability_<class>` for each class, in the format of `Accept`, or else of the request."
         ),
         "tags": ["prediction"],
         "parameters": [_EXPLAIN],
@@ -109,11 +108,11 @@ def _tables(csv_example: str) -> dict[str, Any]:
 def _explain(examples: Examples) -> Operation:
     return {
         "operationId": "explain",
-        "summary": "Predict one row, with reasons",
+        "summary": "Predict and explain one row",
         "description": (
-            "What each feature adds to each class's margin: SHAP values, XGBoost's own for trees and exact for a linear"
-            " model. A class's base value and its contributions add up to its margin; softmax over the margins gives"
-            " the probabilities."
+            "The contribution of each feature to each class's margin (log-odds): SHAP values, from TreeSHAP for trees"
+            " and exact for a linear model. A class's base value and its contributions add up to its margin; softmax"
+            " over the margins gives the probabilities."
         ),
         "tags": ["prediction"],
         "requestBody": {

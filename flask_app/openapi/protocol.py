@@ -1,4 +1,4 @@
-"""The document's paths of the Open Inference Protocol."""
+"""The paths of the Open Inference Protocol."""
 
 from typing import Any
 
@@ -11,21 +11,21 @@ _TAGS = ["open inference protocol"]
 
 
 def make_paths(examples: Examples) -> dict[str, Any]:
-    """Every path below /v2; those of a model with and without its version."""
+    """Return every path below /v2; a model's paths exist with and without its version."""
     paths: dict[str, Any] = {
         "/v2": {"get": _get("server", "Name and extensions of the server", "ServerMetadata")},
-        "/v2/health/live": {"get": _get("live", "Does the process answer?", "ServerLive")},
-        "/v2/health/ready": {"get": _get("server_ready", "Can it predict?", "ServerReady", 503)},
+        "/v2/health/live": {"get": _get("live", "Liveness probe", "ServerLive")},
+        "/v2/health/ready": {"get": _get("server_ready", "Readiness probe", "ServerReady", 503)},
     }
     name = _parameter("name", "The model's name.", examples.model_name)
-    version = _parameter("version", "The version that serves.", examples.version)
+    version = _parameter("version", "The served version.", examples.version)
     for suffix, prefix, parameters in (
         ("", "/v2/models/{name}", [name]),
         ("_version", "/v2/models/{name}/versions/{version}", [name, version]),
     ):
         for path, method, operation in (
-            ("", "get", _get(f"model{suffix}_metadata", "The tensors it takes and gives", "ModelMetadata", 404, 503)),
-            ("/ready", "get", _get(f"model{suffix}_ready", "Does this model serve?", "ModelReady", 404, 503)),
+            ("", "get", _get(f"model{suffix}_metadata", "Input and output tensors", "ModelMetadata", 404, 503)),
+            ("/ready", "get", _get(f"model{suffix}_ready", "Readiness probe of the model", "ModelReady", 404, 503)),
             ("/infer", "post", _infer(f"model{suffix}_infer", examples)),
         ):
             paths[prefix + path] = {method: {**operation, "parameters": parameters + operation.get("parameters", [])}}
@@ -42,7 +42,7 @@ def _get(operation_id: str, summary: str, schema: str, *problems: int) -> dict[s
         "operationId": operation_id,
         "summary": summary,
         "tags": _TAGS,
-        "responses": answers(good(f"{summary}.".replace("?.", ": yes."), json_content(schema)), *problems, *ANYWHERE),
+        "responses": answers(good(f"{summary}.", json_content(schema)), *problems, *ANYWHERE),
     }
 
 
@@ -51,7 +51,7 @@ def _infer(operation_id: str, examples: Examples) -> dict[str, Any]:
         "schema": {"type": "string", "contentMediaType": "application/octet-stream"},
     }
     content = json_content("InferResponse", both_outputs=examples.infer_answer)
-    answer = good("The outputs asked for.", {**content, "application/octet-stream": binary})
+    answer = good("The requested outputs.", {**content, "application/octet-stream": binary})
     answer["headers"][LENGTH_HEADER] = {
         "description": "In a binary answer, the length of its JSON; the tensors' bytes follow.",
         "schema": {"type": "integer", "minimum": 1},
@@ -70,7 +70,7 @@ def _infer(operation_id: str, examples: Examples) -> dict[str, Any]:
             {
                 "name": LENGTH_HEADER,
                 "in": "header",
-                "description": "The length of the JSON where binary tensors follow it; left out without any.",
+                "description": "The length of the JSON if binary tensors follow it.",
                 "schema": {"type": "integer", "minimum": 1},
             }
         ],

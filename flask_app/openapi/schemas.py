@@ -1,4 +1,4 @@
-"""The document's schemas."""
+"""The schemas of the document."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from flask_app import answers
 from flask_app.inference_protocol import messages
 from flask_app.inference_protocol.inference import OUTPUTS
 from flask_app.inference_protocol.tensors import DATATYPES
-from flask_app.served_model import ServedModel
-from model_training.schema import ModelCard
+from flask_app.model.served_model import ServedModel
+from model_artifact.card import ModelCard
 
 Schema = dict[str, Any]
 
@@ -33,12 +33,12 @@ _ANSWERS = (
 
 
 def reference(name: str) -> Schema:
-    """A schema of the components."""
+    """Return a reference to a schema in the components."""
     return {"$ref": _PREFIX + name}
 
 
 def make_schemas(served: ServedModel, max_rows: int) -> dict[str, Schema]:
-    """Every schema by name; what a model decides (features, classes) is filled in from its card."""
+    """Return every schema by name, with the features and classes of the model's card."""
     _, schemas = msgspec.json.schema_components(_ANSWERS, ref_template=_PREFIX + "{name}")
     schemas["Row"] = served.row_schema.json_schema()
     card = served.artifact.card
@@ -71,7 +71,7 @@ def make_schemas(served: ServedModel, max_rows: int) -> dict[str, Schema]:
 
 
 def _each(names: list[str], schema: Schema) -> Schema:
-    """An object that has exactly these members, all of one kind."""
+    """Return the schema of an object with exactly these members."""
     return {
         "type": "object",
         "properties": dict.fromkeys(names, schema),

@@ -1,4 +1,4 @@
-"""The document's keys, once some are configured."""
+"""The document's security, if API keys are configured."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ SCHEMES = {
 }
 
 
-def close(paths: dict[str, Any]) -> None:
-    """Say at each operation that it needs a key, but for those that are open."""
+def require_keys(paths: dict[str, Any]) -> None:
+    """Add the key to each operation that needs one."""
     for path, operations in paths.items():
         for operation in operations.values():
             if is_open(path):

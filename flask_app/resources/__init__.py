@@ -1,1 +1,1 @@
-"""One file an address."""
+"""The API's endpoints."""

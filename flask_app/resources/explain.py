@@ -1,24 +1,24 @@
-"""`POST /explain`: the class of one row, and why; `?explain=true` asks `/predict` for the same."""
+"""`POST /explain`: predict one row with contributions; `/predict?explain=true` does the same."""
 
 import json
 
 from flask import Blueprint, Request, Response, request
 from flask.typing import ResponseReturnValue
 
-from flask_app.explanation import explain_row
-from flask_app.json_body import read_json
-from flask_app.problems import InvalidFields
-from flask_app.request_id import current_request_id
-from flask_app.served_model import ModelHolder
+from flask_app.model.explanation import explain_row
+from flask_app.model.served_model import ModelHolder
+from flask_app.rows.json_body import read_json
+from http_service.problems import InvalidFields
+from http_service.request_id import current_request_id
 
 
 def blueprint(holder: ModelHolder) -> Blueprint:
-    """Explanation."""
+    """Return the endpoint."""
     explain = Blueprint("explain", __name__)
 
     @explain.post("/explain")
     def explain_json() -> ResponseReturnValue:
-        """One row, in either form of `/predict`."""
+        """Explain one row, in either form of `/predict`."""
         served = holder.require()
         answer = explain_row(served, read_json(request))
         answer["request_id"] = current_request_id()
@@ -27,11 +27,11 @@ def blueprint(holder: ModelHolder) -> Blueprint:
     return explain
 
 
-def asks_for_reasons(request: Request) -> bool:
-    """The query's `explain`.
+def wants_explanation(request: Request) -> bool:
+    """Return the query's `explain`, false by default.
 
     Raises:
-        InvalidFields: it is neither true nor false, or stands there twice.
+        InvalidFields: it is neither true nor false, or appears more than once.
     """
     given = request.args.getlist("explain")
     if given not in ([], ["true"], ["false"]):
@@ -39,11 +39,11 @@ def asks_for_reasons(request: Request) -> bool:
     return given == ["true"]
 
 
-def refuse_reasons(request: Request) -> None:
-    """Reasons are for one row: they cost ten times its prediction, and nobody reads them for many.
+def reject_explanation(request: Request) -> None:
+    """Reject `explain` for many rows: it takes ten times as long as the prediction.
 
     Raises:
-        InvalidFields: the query asks for them, or `explain` is not what it may be.
+        InvalidFields: `explain` is true or invalid.
     """
-    if asks_for_reasons(request):
+    if wants_explanation(request):
         raise InvalidFields([{"field": "explain", "message": "goes with one row only; send many rows without it"}])

@@ -1,23 +1,23 @@
-"""`GET /health`: the process answers. `GET /ready`: it can predict."""
+"""`GET /health` (liveness) and `GET /ready` (readiness)."""
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from flask_app.served_model import ModelHolder
+from flask_app.model.served_model import ModelHolder
 
 
 def blueprint(holder: ModelHolder) -> Blueprint:
-    """The two probes."""
+    """Return the two probes."""
     probes = Blueprint("health", __name__)
 
     @probes.get("/health")
     def health() -> ResponseReturnValue:
-        """200 as long as the process answers; touches nothing, so that a bad model never restarts the process."""
+        """Answer 200 while the process runs, even without a valid model, which a restart would not repair."""
         return {"status": "ok"}
 
     @probes.get("/ready")
     def ready() -> ResponseReturnValue:
-        """200 when a model is loaded and gave its golden rows' probabilities, else 503 with the reason."""
+        """Answer 200 if a model is loaded and reproduced its golden rows, else 503 with the reason."""
         served = holder.require()
         return {
             "status": "ready",

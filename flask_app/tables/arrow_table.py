@@ -10,9 +10,9 @@ from typing import IO
 
 import pyarrow as pa
 
-from flask_app.problems import Problem
 from flask_app.tables.columns import check_width
 from flask_app.tables.flatbuffer import Table
+from http_service.problems import Problem
 
 # Compressed buffers are unpacked in memory, a batch at a time; dictionaries stay there to the end.
 MAX_UNPACKED = 64 * 1024 * 1024

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flask_app.matrix import check_matrix
-from flask_app.problems import MAX_ERRORS, FieldError, InvalidFields, Problem
-from model_training.schema import Feature, ModelCard
+from flask_app.rows.matrix import check_matrix
+from http_service.problems import MAX_ERRORS, FieldError, InvalidFields, Problem
+from model_artifact.card import Feature, ModelCard
 
 MAX_COLUMNS = 10_000
 _MAX_NAME = 100

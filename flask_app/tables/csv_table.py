@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from flask_app.problems import InvalidFields, Problem
 from flask_app.tables.columns import check_width
+from http_service.problems import InvalidFields, Problem
 
 # Bytes that are parsed at a time, and the most that a header or a row may have.
 _BLOCK = 256 * 1024

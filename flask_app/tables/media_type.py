@@ -2,7 +2,7 @@
 
 from flask import Request
 
-from flask_app.problems import Problem
+from http_service.problems import Problem
 
 CSV = "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"

@@ -10,10 +10,10 @@ from typing import IO
 import pyarrow as pa
 from pyarrow import parquet
 
-from flask_app.problems import Problem
 from flask_app.tables.arrow_table import ArrowTable
 from flask_app.tables.columns import MAX_COLUMNS
 from flask_app.tables.upload import no_room, unnamed_file
+from http_service.problems import Problem
 
 _PROGRAM = Path(__file__).with_name("unpack_parquet.py")
 _SECONDS = 150

@@ -8,15 +8,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flask_app.matrix import check_matrix
-from flask_app.prediction import predict_matrix
-from flask_app.problems import Problem
-from flask_app.served_model import ServedModel
+from flask_app.model.prediction import predict_matrix
+from flask_app.model.served_model import ServedModel
+from flask_app.rows.matrix import check_matrix
 from flask_app.tables import media_type
 from flask_app.tables.arrow_table import ArrowTable, ArrowWriter
 from flask_app.tables.columns import Columns, find_columns
 from flask_app.tables.csv_table import CsvTable, CsvWriter
 from flask_app.tables.parquet_table import ParquetTable, ParquetWriter
+from http_service.problems import Problem
 
 # Arrow's own pool keeps what it once had; a worker that scored one large file would stay large.
 pa.set_memory_pool(pa.system_memory_pool())

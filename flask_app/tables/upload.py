@@ -5,16 +5,15 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from typing import IO
 
 from flask import Request
 
-from flask_app.problems import Problem
+from http_service.body import BoundedBody
+from http_service.problems import Problem
 
 _log = logging.getLogger(__name__)
 
-_PIECE = 256 * 1024
 # Gunicorn reads 64 KiB of an unread body before it closes; a client that is still sending would see a reset connection
 # instead of the answer.
 _DISCARD_SECONDS = 2.0
@@ -49,7 +48,7 @@ def receive(request: Request, max_bytes: int, folder: str) -> IO[bytes]:
     """
     file = unnamed_file(folder)
     try:
-        for piece in _pieces(request, max_bytes):
+        for piece in _body(request, max_bytes):
             try:
                 file.write(piece)
             except OSError as error:
@@ -69,44 +68,15 @@ def discard(request: Request, max_bytes: int) -> None:
         socket.settimeout(_DISCARD_SECONDS)
     deadline = time.monotonic() + _DISCARD_SECONDS
     with contextlib.suppress(Problem):
-        for _ in _pieces(request, max_bytes):
+        for _ in _body(request, max_bytes):
             if time.monotonic() > deadline:
                 break
     if socket is not None:
         socket.settimeout(patience)
 
 
-def _pieces(request: Request, max_bytes: int) -> Iterator[bytes]:
-    declared = request.content_length
-    if (declared or 0) > max_bytes:
-        raise _too_large(max_bytes)
-    # Werkzeug would end a chunked body at its limit without a word.
-    request.max_content_length = None
-    received = 0
-    while piece := _read(request):
-        received += len(piece)
-        if received > max_bytes:
-            raise _too_large(max_bytes)
-        yield piece
-    # A client that was cut off, or was too slow (gunicorn_connection), ends like one that is done.
-    if declared not in (None, received):
-        raise _stopped()
-
-
-def _read(request: Request) -> bytes:
-    try:
-        return request.stream.read(_PIECE)
-    # A chunked body that is cut is one of several of Gunicorn's exceptions.
-    except Exception as error:
-        raise _stopped() from error
-
-
-def _too_large(max_bytes: int) -> Problem:
-    return Problem(413, f"The file is larger than {max_bytes} bytes; send it in parts.")
-
-
-def _stopped() -> Problem:
-    return Problem(400, "The upload stopped before its end.")
+def _body(request: Request, max_bytes: int) -> BoundedBody:
+    return BoundedBody(request, max_bytes, f"The file is larger than {max_bytes} bytes; send it in parts.")
 
 
 def unnamed_file(folder: str) -> IO[bytes]:

@@ -110,7 +110,7 @@ def test_api_image_holds_the_api_alone(compose: Any) -> None:
 
 
 def test_interface_image_holds_no_model(compose: Any) -> None:
-    assert shell("streamlit-ui", "ls -A /app").split() == [".streamlit", "streamlit_app"]
+    assert shell("streamlit-ui", "ls -A /app").split() == [".streamlit", "streamlit_app", "table_io"]
     missing = "pip xgboost flask model_training"
     script = f"import importlib.util as u; print([name for name in {missing.split()} if u.find_spec(name)])"
     assert docker("run", "--rm", "streamlit-ui", "/venv/bin/python", "-c", script).stdout.strip() == "[]"

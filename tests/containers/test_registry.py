@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from model_training.data_loader import load_iris
+from model_artifact.store import ArtifactStore
+from model_training.data.datasets import load_iris
 from model_training.model import IrisModel
-from model_training.registry import Registry, RegistryError, open_registry
-from model_training.store import ArtifactStore
+from model_training.registry.registry import Registry, RegistryError, open_registry
 from model_training.training import train_version
 from tests.stacks import ComposeStack, free_ports, require_docker
 

@@ -1,4 +1,4 @@
-"""A large file through TLS and Nginx: how fast, in how much memory, and what a client sees when it breaks off."""
+"""A large file through TLS and Nginx: memory, slow clients, and a worker that dies during the response."""
 
 import os
 import re
@@ -20,7 +20,7 @@ HEAD = b"id,sepal_length,sepal_width,petal_length,petal_width\n"
 
 @pytest.fixture(scope="module")
 def body() -> bytes:
-    """Some 46 MB."""
+    """About 46 MB."""
     return HEAD + b"".join(
         b"%07d,%d.1,3.%d,%d.4,0.%d\n" % (n, 4 + n % 4, n % 10, 1 + n % 6, 1 + n % 9) for n in range(ROWS)
     )
@@ -40,7 +40,7 @@ def answer(stack: ProcessStack, base: str, body: bytes) -> requests.Response:
 
 
 def resident(pid: int) -> float:
-    """MB that the process has in memory."""
+    """Return the resident memory of the process in MB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1000
 
@@ -80,8 +80,8 @@ def test_two_million_rows_in_bounded_memory(process_stack: ProcessStack, body: b
     assert max(grown) < 100
 
 
-def test_a_client_that_pauses_gets_the_whole_answer(process_stack: ProcessStack, body: bytes) -> None:
-    """An answer beyond every buffer, to a client that stops for longer than a request may stall."""
+def test_a_client_that_pauses_gets_the_complete_response(process_stack: ProcessStack, body: bytes) -> None:
+    """The response exceeds every buffer, and the client pauses for longer than a request may stall."""
     got = answer(process_stack, process_stack.base_url, body)
     pieces: Iterator[bytes] = got.iter_content(1 << 20)
     lines = next(pieces).count(b"\n")
@@ -90,7 +90,7 @@ def test_a_client_that_pauses_gets_the_whole_answer(process_stack: ProcessStack,
 
 
 @pytest.mark.parametrize("way", ["nginx", "direct"])
-def test_an_answer_that_breaks_off_is_no_whole_answer(process_stack: ProcessStack, body: bytes, way: str) -> None:
+def test_a_truncated_response_is_an_error_for_the_client(process_stack: ProcessStack, body: bytes, way: str) -> None:
     base = process_stack.base_url if way == "nginx" else process_stack.api_url
     got = answer(process_stack, base, body)
     pieces: Iterator[bytes] = got.iter_content(1 << 16)
@@ -108,4 +108,4 @@ def test_an_answer_that_breaks_off_is_no_whole_answer(process_stack: ProcessStac
                 return
         except requests.RequestException:
             time.sleep(0.2)
-    raise AssertionError("no worker came back")
+    raise AssertionError("no worker was restarted")

@@ -1,4 +1,4 @@
-"""The model is switched under load: no request fails, none gets numbers of another version than the one it names.
+"""The model is switched under load: no request fails, and each response comes from the version that it contains.
 
 SWAPS and SWAP_SECONDS make it longer: SWAPS=20 SWAP_SECONDS=60 pytest -s tests/local_stack/test_swap.py
 """
@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 import requests
 
-from model_training.artifact import MODEL_FILE, load_artifact
-from model_training.data_loader import load_iris
+from model_artifact.pickling import MODEL_FILE, load_artifact
+from model_artifact.store import ArtifactStore
+from model_training.data.datasets import load_iris
 from model_training.model import IrisModel
-from model_training.store import ArtifactStore
 from model_training.training import train_version
 from tests.stacks import ROOT, ProcessStack
 
@@ -40,7 +40,7 @@ ROWS = load_iris().X[::7]
 
 @dataclass
 class Load:
-    """Eight clients over kept connections, until `stop` is set; each checks every answer."""
+    """Eight clients over persistent connections until `stop` is set; each verifies every response."""
 
     stack: ProcessStack
     expected: dict[str, np.ndarray]
@@ -56,7 +56,7 @@ class Load:
             number = first
             while not self.stop.is_set():
                 number += 1
-                # Now and then many rows, of which a switch must not part the first from the last.
+                # Some requests have many rows; one version must answer all of them.
                 row = None if number % 10 == 0 else number % len(ROWS)
                 body = (
                     {"instances": [{"features": values} for values in ROWS.tolist()]}
@@ -76,7 +76,7 @@ class Load:
                     self.answers[answer.json()["model_version"]] += 1
 
     def is_right(self, answer: dict[str, Any], row: int | None) -> bool:
-        """Whether numbers and classes are those of the version that the answer names."""
+        """Return whether probabilities and classes are those of the version in the response."""
         expected = self.expected[answer["model_version"]]
         if row is None:
             given, classes = answer["probabilities"], answer["predictions"]
@@ -88,17 +88,17 @@ class Load:
 
 @dataclass
 class Log:
-    """The API's log, read from where the last reading ended."""
+    """The API's log file; each read continues where the previous one ended."""
 
     path: Path
     position: int = 0
 
     def wait_for(self, message: str, version: str, workers: int = WORKERS) -> list[float]:
-        """Until that many workers said so of the version: when each did, in Unix time."""
+        """Wait until that many workers have logged the message for the version; return when, in Unix time."""
         deadline = time.monotonic() + 4 * LONGEST_SWITCH_SECONDS
         found: dict[int, float] = {}
         while len(found) < workers:
-            assert time.monotonic() < deadline, f"only workers {list(found)} said {message!r} of {version}"
+            assert time.monotonic() < deadline, f"only workers {list(found)} logged {message!r} for {version}"
             for line in self.fresh():
                 if line["message"] == message and version in (line.get("model_version"), line.get("still_serving")):
                     found[line["process"]] = datetime.fromisoformat(line["time"]).timestamp()
@@ -108,7 +108,7 @@ class Log:
     def fresh(self) -> list[dict[str, Any]]:
         with self.path.open() as file:
             file.seek(self.position)
-            # The last line may not be whole yet.
+            # The last line may be incomplete.
             text = file.read().rpartition("\n")
         self.position += len("".join(text[:2]).encode())
         return [json.loads(line) for line in text[0].splitlines()]
@@ -134,13 +134,13 @@ def store_command(store: ArtifactStore, *arguments: str) -> None:
 
 @pytest.mark.timeout(300 + SECONDS)
 def test_switches_under_load_fail_nothing_and_mix_nothing(store: ArtifactStore, tmp_path: Path) -> None:
-    # Their names tell seconds, and both may have been trained in the same one.
+    # Names have a resolution of one second, and both may have been trained within the same one.
     versions = sorted(store.versions(), key=lambda name: name == store.current())
     expected = {name: load_artifact(store.folder(name), name).model.predict_proba(ROWS) for name in versions}
     assert (expected[versions[0]] != expected[versions[1]]).any(axis=1).all()
     slowest = 0.0
     with ProcessStack(tmp_path, MODEL_STORE=str(store.root), WEB_CONCURRENCY=str(WORKERS)) as stack:
-        log = Log(Path(stack.env["RUN_DIR"]) / "logs" / "flask-api.log")
+        log = Log(stack.log_folder / "flask-api.log")
         log.wait_for("model loaded", versions[1])
         load = Load(stack, expected)
         with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
@@ -149,7 +149,7 @@ def test_switches_under_load_fail_nothing_and_mix_nothing(store: ArtifactStore, 
                 began = time.time()
                 for number in range(SWAPS):
                     time.sleep(max(0.0, began + number * SECONDS / SWAPS - time.time()))
-                    # Every third one is a roll-back by hand; it is the same switch.
+                    # Every third switch is a roll-back by command.
                     switched, wanted = time.time(), versions[number % 2]
                     if number % 3 == 2:
                         store_command(store, "rollback")
@@ -166,7 +166,7 @@ def test_switches_under_load_fail_nothing_and_mix_nothing(store: ArtifactStore, 
                 serving = store.current()
                 before = load.answers.copy()
                 store.activate(bad)
-                log.wait_for("model refused", serving)
+                log.wait_for("model rejected", serving)
                 time.sleep(0.5)
                 store.activate(serving)
                 log.wait_for("model loaded", serving)

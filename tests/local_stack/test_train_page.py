@@ -1,5 +1,4 @@
-"""A model's life in a browser: digits trained on the Train page take the irises' place, drawn ones are recognised, a
-worse model is refused, and the irises come back; the API and the user interface run on all the while."""
+"""Train, draw, reject and roll back in a browser, while the API and the user interface keep running."""
 
 import math
 import time
@@ -134,12 +133,12 @@ def test_digits_are_trained_drawn_and_given_up_again_while_everything_runs_on(st
     expect(page.get_by_role("tab")).to_have_count(0)
     unlock(page, token)
 
-    # Train, watch, and see it become champion.
-    expect(page.get_by_text("1,797 rows, 64 columns to learn from")).to_be_visible()
+    # Train, watch, and see the new version serve.
+    expect(page.get_by_text("1,797 rows, 64 features")).to_be_visible()
     page.get_by_role("button", name="Train", exact=True).click()
     page.get_by_role("button", name="Cancel").wait_for()
-    expect(page.get_by_text("It is champion.")).to_be_visible(timeout=TRAINING_MS)
-    expect(page.get_by_text("The gate let it through")).to_be_visible()
+    expect(page.get_by_text("This version is now serving.")).to_be_visible(timeout=TRAINING_MS)
+    expect(page.get_by_text("The model passes the gate.")).to_be_visible()
     digits = model(stack)
     assert digits["model_version"] != irises["model_version"] and digits["picture"]["width"] == 8
 
@@ -173,7 +172,7 @@ def test_digits_are_trained_drawn_and_given_up_again_while_everything_runs_on(st
     assert phone.get_by_test_id("stMain").evaluate("node => node.scrollTop") == scrolled
     assert phone.evaluate("document.documentElement.scrollWidth") <= SIZES["phone"][0]
 
-    # A worse model is refused, with the reason, and the champion stays.
+    # A worse model is rejected with the reason, and the serving version stays.
     page.get_by_role("link", name="Train", exact=True).click()
     unlock(page, token)
     page.get_by_test_id("stExpander").filter(has_text="Hyperparameters").locator("summary").click()
@@ -182,7 +181,7 @@ def test_digits_are_trained_drawn_and_given_up_again_while_everything_runs_on(st
         page.get_by_label(name, exact=True).press("Enter")
         settle(page)
     page.get_by_role("button", name="Train", exact=True).click()
-    expect(page.get_by_text("The gate rejected it")).to_be_visible(timeout=TRAINING_MS)
+    expect(page.get_by_text("The gate rejected the model.")).to_be_visible(timeout=TRAINING_MS)
     expect(page.get_by_text("is worse than the").first).to_be_visible()
     assert model(stack)["model_version"] == digits["model_version"]
 
@@ -190,7 +189,7 @@ def test_digits_are_trained_drawn_and_given_up_again_while_everything_runs_on(st
     tab(page, "Versions")
     page.get_by_role("button", name="Roll back", exact=True).click()
     page.get_by_role("button", name="Roll back now").click()
-    expect(page.get_by_text(f"Version {irises['model_version']} is champion, and the API serves it.")).to_be_visible()
+    expect(page.get_by_text(f"Version {irises['model_version']} is now serving.")).to_be_visible()
     assert model(stack)["model_version"] == irises["model_version"]
     page.get_by_role("link", name="Predict", exact=True).click()
     expect(page.get_by_role("slider")).to_have_count(len(irises["features"]), timeout=PATIENCE_MS)
@@ -209,16 +208,16 @@ def test_a_table_of_ones_own_is_uploaded_and_trained_from(stack, visit, tmp_path
     unlock(page, stack.admin_token_file.read_text().strip())
     page.get_by_text("Upload a file", exact=True).click()
     page.locator("input[type=file]").set_input_files(file)
-    page.get_by_role("combobox", name="Target, the column to predict").click()
+    page.get_by_role("combobox", name="Target column").click()
     page.get_by_role("option", name="size").click()
-    expect(page.get_by_text("Nothing can be trained from this table.")).to_be_visible(timeout=PATIENCE_MS)
-    page.get_by_role("combobox", name="Columns to leave out").click()
+    expect(page.get_by_text("The table cannot be used for training.")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("combobox", name="Columns to exclude").click()
     page.get_by_role("option", name="name").click()
     page.keyboard.press("Escape")
-    expect(page.get_by_text("40 rows, 2 columns to learn from")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("40 rows, 2 features")).to_be_visible(timeout=PATIENCE_MS)
     settle(page)
     page.get_by_role("button", name="Train", exact=True).click()
-    expect(page.get_by_text("It is champion.")).to_be_visible(timeout=TRAINING_MS)
+    expect(page.get_by_text("This version is now serving.")).to_be_visible(timeout=TRAINING_MS)
     assert model(stack)["classes"] == ["large", "small"]
     page.get_by_role("link", name="Try it on the Predict page").click()
     expect(page.get_by_role("slider")).to_have_count(2, timeout=PATIENCE_MS)

@@ -1,4 +1,4 @@
-"""Training beside a stack that serves: a model's whole life by HTTP, under load, and no request fails."""
+"""Train, activate and roll back over HTTP while the stack serves; no request fails."""
 
 import concurrent.futures
 import threading
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from model_training.store import ArtifactStore
+from model_artifact.store import ArtifactStore
 from tests.stacks import ProcessStack
 
 SETOSA = {"features": [5.1, 3.5, 1.4, 0.2]}
@@ -19,7 +19,7 @@ PATIENCE = 120
 
 
 def ask(stack: ProcessStack, method: str, path: str, **arguments: Any) -> Any:
-    """What the training service answers to one who has the token; it must be no error."""
+    """Send a request with the admin token to the training service; return its JSON."""
     headers = {"Authorization": f"Bearer {stack.admin_token_file.read_text().strip()}"}
     with requests.Session() as session:
         session.trust_env = False
@@ -29,7 +29,7 @@ def ask(stack: ProcessStack, method: str, path: str, **arguments: Any) -> Any:
 
 
 class Load:
-    """Four clients that predict through Nginx all the time, and count which version answered."""
+    """Four clients that predict through Nginx continuously and count the responses of each version."""
 
     def __init__(self, stack: ProcessStack) -> None:
         self._stack = stack
@@ -64,7 +64,7 @@ class Load:
                     self.failed.append(f"{answer.status_code} {answer.text}")
 
     def until_all_answers_are_of(self, version: str) -> None:
-        """Wait until it alone has answered for a while."""
+        """Wait until no other version answers any more."""
         deadline = time.monotonic() + PATIENCE
         while True:
             before = self.answers.copy()
@@ -77,18 +77,18 @@ class Load:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessStack]:
-    """A stack of these tests' own: the first writes to its store, the last stops it."""
+    """A stack for these tests alone: the first writes to its store, the last stops it."""
     with ProcessStack(tmp_path_factory.mktemp("training")) as running:
         yield running
 
 
-# --- in this order -------------------------------------------------------------------------------------------------
+# --- order matters -------------------------------------------------------------------------------------------------
 
 
 def test_train_activate_and_roll_back_under_load_without_a_failed_request(stack: ProcessStack) -> None:
     first = ArtifactStore(stack.store).current()
-    line = stack.wait_for(f"{stack.training_url}/  training")
-    assert line.rstrip().endswith("admin-token)")
+    stack.wait_for(f"{stack.training_url}/  training service")
+    assert stack.wait_for("admin token: ").split()[-1] == str(stack.admin_token_file)
     with Load(stack) as load:
         load.until_all_answers_are_of(first)
         asked = {"data": "iris", "config": {"folds": 0, "parameters": {"n_estimators": 30}}, "force": True}
@@ -112,7 +112,7 @@ def test_train_activate_and_roll_back_under_load_without_a_failed_request(stack:
     assert set(load.answers) == {first, job["version"]}
 
 
-def test_the_stack_stops_with_a_job_under_way(stack: ProcessStack) -> None:
+def test_the_stack_stops_while_a_job_runs(stack: ProcessStack) -> None:
     name = ask(stack, "POST", "/train", json={"data": "iris", "config": {"search": 10_000}})["id"]
     deadline = time.monotonic() + PATIENCE
     while ask(stack, "GET", f"/jobs/{name}")["stage"] != "search":
@@ -125,18 +125,18 @@ def test_the_stack_stops_with_a_job_under_way(stack: ProcessStack) -> None:
     assert ArtifactStore(stack.store).current() == champion
     deadline = time.monotonic() + 10
     while jobs_of(stack):
-        assert time.monotonic() < deadline, "the job outlives the stack"
+        assert time.monotonic() < deadline, "the job is still running"
         time.sleep(0.1)
 
 
 def jobs_of(stack: ProcessStack) -> list[int]:
-    """Process ids of jobs that train into the stack's store."""
+    """Return the ids of the job processes that train into the stack's store."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             command, environ = (path / "cmdline").read_bytes(), (path / "environ").read_bytes()
         except OSError:
             continue
-        if b"model_training.service.limited" in command and f"MODEL_STORE={stack.store}".encode() in environ:
+        if b"training_service.jobs.limited" in command and f"MODEL_STORE={stack.store}".encode() in environ:
             found.append(int(path.name))
     return found

@@ -120,7 +120,7 @@ def test_settings_name_the_services(objects, settings):
 
 def test_every_setting_is_read_by_something(objects, settings):
     code = "\n".join(
-        path.read_text() for folder in ("flask_app", "streamlit_app") for path in sorted((ROOT / folder).glob("*.py"))
+        path.read_text() for folder in ("flask_app", "streamlit_app") for path in sorted((ROOT / folder).rglob("*.py"))
     )
     nginx = "\n".join(re.findall(r"^# \| ([A-Z_]+) +\|", read("nginx/render.sh"), re.MULTILINE))
     streamlit = "\n".join(option.env_var for option in streamlit_config.get_config_options().values())

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from model_training.service.settings import Settings
 from tests.manifests.combinations import Objects, parse, workloads_of
+from training_service.settings import TrainingServiceSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = {"retraining": "model-training", "training-api": "model-training", "mlflow-server": "mlflow-server"}
@@ -85,7 +85,7 @@ def test_mlflow_listens_where_it_is_asked() -> None:
 
 
 def test_every_setting_of_the_service_is_read(objects: Objects) -> None:
-    known = {name.upper() for name in Settings.__struct_fields__} | OF_JOBS
+    known = {name.upper() for name in TrainingServiceSettings.__struct_fields__} | OF_JOBS
     given = {variable["name"] for variable in _container(objects, "training-api")["env"]}
     assert given - known == set()
     job = {variable["name"] for variable in _container(objects, "retraining")["env"]}
@@ -98,7 +98,7 @@ def test_every_setting_of_the_service_is_read(objects: Objects) -> None:
 @pytest.mark.parametrize("name", ["JOB_SECONDS", "JOB_MEMORY_MB", "MAX_TABLE_BYTES", "GRACEFUL_TIMEOUT_SECONDS"])
 def test_the_limits_are_the_defaults(objects: Objects, name: str) -> None:
     values = {v["name"]: v.get("value") for v in _container(objects, "training-api")["env"]}
-    assert values[name] == str(getattr(Settings(), name.lower()))
+    assert values[name] == str(getattr(TrainingServiceSettings(), name.lower()))
 
 
 def test_folders_are_those_of_the_image(objects: Objects) -> None:

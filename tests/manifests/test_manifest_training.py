@@ -91,7 +91,7 @@ def test_a_new_volume_begins_with_the_model_of_the_image(trained: Objects) -> No
     (first,) = pod(api)["spec"]["initContainers"]
     assert first["image"] == container(api)["image"]
     image = re.search(r"^\s+MODEL_STORE=(\S+)", (ROOT / "Dockerfile.flask-api").read_text(), re.MULTILINE)
-    assert image and first["command"] == ["python", "-m", "model_training.store", "seed", image[1]]
+    assert image and first["command"] == ["python", "-m", "model_artifact.commands.store", "seed", image[1]]
     assert environment(first)["MODEL_STORE"] == "/models"
     assert volumes(api, first) == {"/models": ("models", True)}
     # Else an unsigned model would be current where the API takes none.

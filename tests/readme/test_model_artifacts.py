@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from flask_app.settings import Settings
-from model_training.data_loader import load_iris
+from flask_app.settings import ApiSettings
+from model_artifact.card import ModelCard
+from model_artifact.store import ArtifactStore
+from model_training.data.datasets import load_iris
 from model_training.model import IrisModel
-from model_training.schema import ModelCard
-from model_training.store import ArtifactStore
 from model_training.training import train_version
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,4 +61,4 @@ def test_every_field_of_the_card_is_described() -> None:
 
 def test_the_settings_that_it_names_exist() -> None:
     for name in set(re.findall(r"`(MODEL_[A-Z_]+)", TEXT)) - {"MODEL_SIGN_KEY"}:
-        assert name.lower() in Settings.__struct_fields__
+        assert name.lower() in ApiSettings.__struct_fields__

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
 from tests.stacks import ComposeStack, ProcessStack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +71,7 @@ def test_every_make_target_exists() -> None:
     assert {"run", "test"} <= named <= targets
 
 
-@pytest.mark.parametrize("field", msgspec.structs.fields(Settings), ids=lambda field: field.name)
+@pytest.mark.parametrize("field", msgspec.structs.fields(ApiSettings), ids=lambda field: field.name)
 def test_every_setting_of_the_api_is_in_the_table_with_its_default(field: msgspec.structs.FieldInfo) -> None:
     default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
     names = f"`{field.name.upper()}`"

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flask_app.settings import Settings
-from model_training.mlflow_model import MlflowModel
-from model_training.registry import open_registry
-from model_training.store import ArtifactStore
+from flask_app.settings import ApiSettings
+from model_artifact.mlflow.registered_model import MlflowModel
+from model_artifact.store import ArtifactStore
+from model_training.registry.registry import open_registry
 from tests.mlflow_stack import MlflowStack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,13 +62,13 @@ def test_the_commands_in_their_order(mlflow_stack: MlflowStack, tmp_path: Path) 
 
 
 def test_the_settings_and_files_that_it_names_exist() -> None:
-    section = TEXT.split("## Settings")[1].split("The server itself")[0]
+    section = TEXT.split("## ApiSettings")[1].split("The server itself")[0]
     named = re.findall(r"`([A-Z_]+)`", " ".join(re.findall(r"^\|([^|]*)\|", section, re.MULTILINE)))
     source = "\n".join(
         (ROOT / "model_training" / f"mlflow_{name}.py").read_text() for name in ("server", "model", "registry")
     )
     for name in named:
-        assert name.lower() in Settings.__struct_fields__ or f'"{name}"' in source, name
+        assert name.lower() in ApiSettings.__struct_fields__ or f'"{name}"' in source, name
     image = (ROOT / "Dockerfile.mlflow-server").read_text()
     for name in ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_ARTIFACTS_DESTINATION", "MLFLOW_SERVER_ALLOWED_HOSTS"):
         assert name in TEXT and name in image

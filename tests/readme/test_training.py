@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from model_artifact.store import ArtifactStore
 from model_training.configuration import Configuration, GateRules, make_configuration, read_settings
-from model_training.data_loader import DATASETS
-from model_training.store import ArtifactStore
+from model_training.data.datasets import DATASETS
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "training.md").read_text()

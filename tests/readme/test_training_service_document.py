@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from model_training.service.application import create_app
-from model_training.service.settings import Settings
-from model_training.store import ArtifactStore
+from model_artifact.store import ArtifactStore
 from tests.readme.test_readme import run
 from tests.stacks import ProcessStack
+from training_service.application import create_app
+from training_service.settings import TrainingServiceSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "training-service.md").read_text()
@@ -30,14 +30,14 @@ def test_the_requests_in_their_order(process_stack: ProcessStack, tmp_path: Path
     assert answers[-1] == {"champion": champion}
 
 
-@pytest.mark.parametrize("field", msgspec.structs.fields(Settings), ids=lambda field: field.name)
+@pytest.mark.parametrize("field", msgspec.structs.fields(TrainingServiceSettings), ids=lambda field: field.name)
 def test_every_setting_is_there_with_its_default(field: msgspec.structs.FieldInfo) -> None:
     (row,) = [line for line in TEXT.splitlines() if line.startswith(f"| `{field.name.upper()}` |")]
     assert row.split("|")[2].strip() == str(field.default)
 
 
 def test_every_path_is_there(tmp_path: Path) -> None:
-    app = create_app(Settings(admin_token="a-token-of-this-test", training_dir=str(tmp_path)))
+    app = create_app(TrainingServiceSettings(admin_token="a-token-of-this-test", training_dir=str(tmp_path)))
     for rule in app.url_map.iter_rules():
         path = rule.rule.replace("<job_id>", "{id}").replace("<version>", "{version}")
         method = "POST" if "POST" in (rule.methods or ()) else "GET"

@@ -22,7 +22,7 @@ def test_what_the_api_imports_needs_no_training_package() -> None:
     program = (
         "import sys\n"
         "for name in ('sklearn', 'pandas', 'streamlit'): sys.modules[name] = None\n"
-        "import flask_app.application, model_training.store\n"
+        "import flask_app.application, model_artifact.store\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

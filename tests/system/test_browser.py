@@ -168,9 +168,9 @@ def settle(page: Page) -> None:
 
 
 def answered(page: Page) -> None:
-    """Wait until a prediction stands there, with its charts."""
+    """Wait until a prediction is shown, with its charts."""
     settle(page)
-    expect(page.get_by_text("answered in")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("response time")).to_be_visible(timeout=PATIENCE_MS)
     expect(chart(page, "Probabilities")).to_be_visible(timeout=PATIENCE_MS)
 
 
@@ -208,8 +208,8 @@ def check_against_api(page: Page, http, target) -> None:
     expect(chart(page, "Probabilities")).to_be_visible()
     for name in answer["probabilities"]:
         assert name in chart(page, "Probabilities").inner_html()
-    share = page.get_by_text(re.compile("% probable$")).inner_text()
-    assert abs(float(share.strip("<> ").split("%")[0]) / 100 - max(answer["probabilities"].values())) < 0.002
+    share = re.search(r"([\d.]+)%", page.get_by_text(re.compile("^Probability ")).inner_text())
+    assert share and abs(float(share[1]) / 100 - max(answer["probabilities"].values())) < 0.002
     strongest = max(answer["contributions"][answer["class_name"]].items(), key=lambda item: abs(item[1]))[0]
     spoken = page.get_by_test_id("stMain").get_by_role("listitem").first.inner_text().lower()
     assert spoken.startswith(strongest.replace("_", " "))
@@ -264,7 +264,7 @@ def test_reload_keeps_the_inputs(visit, http, target):
 
 
 @visiting
-def test_links_predict_what_the_card_says(visit, card, http, target):
+def test_links_predict_as_in_the_card(visit, card, http, target):
     names = [feature["name"] for feature in card["features"]]
     by_class = {}
     for golden in card["golden_rows"]:
@@ -316,7 +316,7 @@ def test_every_page_in_both_themes(visit, card, size, scheme, dark):
     colour = label.evaluate("node => getComputedStyle(node).fill")
     assert sum(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")) > 380 or not dark
     headings = {
-        "Batch": "Score a table",
+        "Batch": "Batch prediction",
         "Model": f"{card['model_name'].capitalize()} model",
         "Train": "Train",
         "Status": "Status",
@@ -357,8 +357,8 @@ def test_200000_rows_are_uploaded_scored_and_downloaded(visit, card, http, targe
     file.write_text("\n".join([",".join(names), *lines, ""]))
     page = visit(path="batch", accept_downloads=True)
     page.locator("input[type=file]").set_input_files(file)
-    page.get_by_role("button", name=f"Score {ROWS:,} rows").click(timeout=60_000)
-    page.get_by_role("button", name="Score another table").wait_for(timeout=120_000)
+    page.get_by_role("button", name=f"Predict {ROWS:,} rows").click(timeout=60_000)
+    page.get_by_role("button", name="Predict another table").wait_for(timeout=120_000)
     expect(page.get_by_test_id("stMetric").first).to_contain_text(f"{ROWS:,}")
     # The browser lives: it answers, and goes to another page of the table at once.
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Odd and hostile input: each row of the table in docs/api.md is sent to the API itself and through Nginx.
+"""Unusual and hostile input: each row of the table in docs/api.md is sent to the API itself and through Nginx.
 
 The documented status comes back as a complete problem, /health answers meanwhile, and no process grows.
 """
@@ -67,8 +67,8 @@ def tensor(shape: str, data: str = "[5.1,3.5,1.4,0.2]", more: str = "") -> bytes
 
 # The names are those of the table's first column.
 INPUTS: dict[str, Callable[[], bytes]] = {
-    "50,000 arrays, one in the other": lambda: post(b"[" * 50_000),
-    "100,000 objects, one in the other": lambda: post(b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
+    "50,000 nested arrays": lambda: post(b"[" * 50_000),
+    "100,000 nested objects": lambda: post(b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
     "a number of 5,000 digits": lambda: post(features("9" * 5000, "1", "1", "1")),
     "a number of 4,000,000 digits": lambda: post(features("9" * 4_000_000, "1", "1", "1")),
     "`1e400`": lambda: post(features("1e400", "1", "1", "1")),
@@ -80,8 +80,8 @@ INPUTS: dict[str, Callable[[], bytes]] = {
     "200,000 keys": lambda: post(json.dumps({f"k{number}": 1 for number in range(200_000)}).encode()),
     "half a surrogate pair": lambda: post(b'{"\\ud800":1}'),
     "invalid UTF-8": lambda: post(b'{"sepal_length":"\xff\xfe"}'),
-    "bytes of zero": lambda: post(b"\0" * 1000),
-    "JSON behind a byte order mark": lambda: post(b"\xef\xbb\xbf" + ROW),
+    "zero bytes": lambda: post(b"\0" * 1000),
+    "JSON after a byte order mark": lambda: post(b"\xef\xbb\xbf" + ROW),
     "1,300,000 empty instances": lambda: post(b'{"instances":[' + b"[]," * 1_300_000 + b"[]]}"),
     "100,001 instances": lambda: post(b'{"instances":[' + (ROW + b",") * 100_000 + ROW + b"]}"),
     "a body one byte under the limit": lambda: post(ROW.ljust(MAX_BODY_BYTES - 1)),
@@ -90,19 +90,19 @@ INPUTS: dict[str, Callable[[], bytes]] = {
     "a length of 10^18 bytes": lambda: post(b"", {**JSON, "Content-Length": "1000000000000000000"}, length=False),
     "chunks without a length": lambda: post(chunked(ROW, 7), CHUNKED, length=False),
     "chunks, one byte over the limit": lambda: post(chunked(ROW.ljust(MAX_BODY_BYTES + 1)), CHUNKED, length=False),
-    "a chunk whose length is no number": lambda: post(b"zz\r\n\r\n", CHUNKED, length=False),
+    "a chunk whose length is not a number": lambda: post(b"zz\r\n\r\n", CHUNKED, length=False),
     "a chunk with 100,000 bytes of extension": lambda: post(
         b"1e;" + b"a" * 100_000 + b"\r\n" + ROW + b"\r\n0\r\n\r\n", CHUNKED, length=False
     ),
     "both a length and chunks": lambda: post(chunked(ROW), CHUNKED),
-    "100 MB packed by gzip into 100 KB": lambda: post(
+    "100 MB compressed by gzip to 100 KB": lambda: post(
         gzip.compress(b" " * 100_000_000), {**JSON, "Content-Encoding": "gzip"}
     ),
     "10,000 headers": lambda: get(*(f"X-{number}: a" for number in range(10_000))),
     "a header of 100,000 bytes": lambda: get("X-Big: " + "a" * 100_000),
     "an address of 100,000 bytes": lambda: get(path="/model?" + "a" * 100_000),
     "two Host headers": lambda: get("Host: other"),
-    "no HTTP at all": lambda: b"\x16\x03\x01 nonsense\r\n\r\n",
+    "not HTTP": lambda: b"\x16\x03\x01 nonsense\r\n\r\n",
     "another transfer coding": lambda: post(ROW, {**JSON, "Transfer-Encoding": "gzip"}, length=False),
     "CSV with a byte order mark, CRLF and quotes": lambda: post(
         b'\xef\xbb\xbf"sepal_length","sepal_width",petal_length,petal_width,"a ""note"", long"\r\n'
@@ -114,15 +114,15 @@ INPUTS: dict[str, Callable[[], bytes]] = {
     "CSV with one cell of 16 MB": lambda: post(HEADER + b",x\n" + LINE + b"," + b"a" * 16_000_000, CSV),
     "CSV that never closes its quote": lambda: post(HEADER + b'\n"' + (LINE + b"\n") * 100_000, CSV),
     "CSV with a row too short": lambda: post(HEADER + b"\n" + LINE + b"\n5.1,3.5\n", CSV),
-    "CSV with bytes of zero": lambda: post(HEADER + b"\n" + LINE + b"\0\n", CSV),
+    "CSV with zero bytes": lambda: post(HEADER + b"\n" + LINE + b"\0\n", CSV),
     "CSV with `nan` and `inf`": lambda: post(HEADER + b"\nnan,inf,1,1\n", CSV),
-    "CSV without a row": lambda: post(HEADER + b"\n", CSV),
-    "an Arrow stream that is none": lambda: post(b"\xff\xff\xff\xff\xff\xff\xff\x7f" + b"a" * 1000, ARROW),
-    "a Parquet file that is none": lambda: post(b"PAR1" + b"\xff" * 1000 + b"PAR1", PARQUET),
+    "CSV without rows": lambda: post(HEADER + b"\n", CSV),
+    "not an Arrow stream": lambda: post(b"\xff\xff\xff\xff\xff\xff\xff\x7f" + b"a" * 1000, ARROW),
+    "not a Parquet file": lambda: post(b"PAR1" + b"\xff" * 1000 + b"PAR1", PARQUET),
     "V2: a shape of 10^18 rows": lambda: post(tensor("[1000000000000000000,4]"), path=V2),
     "V2: a shape that does not fit its data": lambda: post(tensor("[2,4]"), path=V2),
     "V2: 50,000 arrays as data": lambda: post(tensor("[1,4]", "[" * 50_000 + "]" * 50_000), path=V2),
-    "V2: less binary data than announced": lambda: post(
+    "V2: less binary data than declared": lambda: post(
         b'{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","parameters":{"binary_data_size":16}}]}',
         {**BINARY, "Inference-Header-Content-Length": "94"},
         path=V2,
@@ -134,7 +134,7 @@ INPUTS: dict[str, Callable[[], bytes]] = {
 
 # Name, status at the API itself, status through Nginx where that is another one.
 ROWS = re.findall(
-    r"^\| (.+?) \| (\d+)(?:, Nginx (\d+))? \| .* \|$", DOCUMENT.split("## Odd and hostile")[1], re.MULTILINE
+    r"^\| (.+?) \| (\d+)(?:, Nginx (\d+))? \| .* \|$", DOCUMENT.split("## Unusual and hostile")[1], re.MULTILINE
 )
 
 

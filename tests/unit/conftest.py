@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from model_training.schema import ModelCard
-    from model_training.store import ArtifactStore
+    from model_artifact.card import ModelCard
+    from model_artifact.store import ArtifactStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -28,9 +28,9 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def train_into() -> Callable[..., "ModelCard"]:
     """Train on Iris as the command does, but with few trees: train_into(folder, n_estimators=3, ...)."""
-    from model_training.data_loader import load_iris
+    from model_artifact.store import ArtifactStore
+    from model_training.data.datasets import load_iris
     from model_training.model import IrisModel
-    from model_training.store import ArtifactStore
     from model_training.training import train_version
 
     def train(folder: Path, **hyperparameters: Any) -> "ModelCard":
@@ -63,12 +63,12 @@ def store_of(trained_store: Path, tmp_path_factory: pytest.TempPathFactory) -> C
     """A store with one version of the named estimator, trained on all of Iris. Shared: read it only."""
     import msgspec
 
-    from model_training.artifact import load_artifact, save_artifact
-    from model_training.data_loader import load_iris
-    from model_training.decision_table import TableError
-    from model_training.estimators import make_model
-    from model_training.schema import GoldenRow
-    from model_training.store import ArtifactStore
+    from model_artifact.card import GoldenRow
+    from model_artifact.pickling import load_artifact, save_artifact
+    from model_artifact.predictors.decision_table import TableError
+    from model_artifact.store import ArtifactStore
+    from model_training.data.datasets import load_iris
+    from model_training.estimators.parameters import make_model
 
     @cache
     def make(estimator: Any) -> Path:
@@ -101,7 +101,7 @@ def store_of(trained_store: Path, tmp_path_factory: pytest.TempPathFactory) -> C
 @pytest.fixture
 def store(trained_store: Path, tmp_path: Path) -> "ArtifactStore":
     """A test's own copy of the store with one version."""
-    from model_training.store import ArtifactStore
+    from model_artifact.store import ArtifactStore
 
     return ArtifactStore(shutil.copytree(trained_store, tmp_path / "artifacts"))
 

@@ -10,10 +10,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
 from flask_app.openapi.document import make_document
-from flask_app.settings import Settings
+from flask_app.settings import ApiSettings
 
 # With keys, so that 401 is documented.
-SETTINGS = Settings(api_keys=f"test:{'0' * 64}")
+SETTINGS = ApiSettings(api_keys=f"test:{'0' * 64}")
 # Longer ones repeat what a short one shows, and take seconds to check.
 _MAX_BYTES = 200_000
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from flask_app import authentication
 from flask_app.api_keys import KeyRing, hash_key
-from flask_app.settings import Settings, SettingsError
+from flask_app.commands import keys
+from flask_app.settings import ApiSettings
+from http_service.settings import SettingsError
 
 ALICE, BOB = "the-key-of-alice", "the-key-of-bob"
 ENTRY = {"alice": f"alice:{hash_key(ALICE)}", "bob": f"bob:{hash_key(BOB)}"}
@@ -143,8 +144,8 @@ def test_the_same_id_may_have_two_keys_while_they_are_exchanged(make_app: Any, t
         (f"{BOTH},carol:{hash_key('x')}0", "entry 3 is not"),
         (f"a b:{hash_key('x')}", "entry 1 is not"),
         (f":{hash_key('x')}", "entry 1 is not"),
-        (",", "it names no key"),
-        ("# nothing", "it names no key"),
+        (",", "it contains no key"),
+        ("# nothing", "it contains no key"),
     ],
 )
 def test_a_malformed_setting_is_one_sentence_without_the_key(
@@ -154,7 +155,7 @@ def test_a_malformed_setting_is_one_sentence_without_the_key(
     file.write_text(keys)
     for settings in ({"api_keys": keys}, {"api_keys_file": str(file)}):
         with pytest.raises(SettingsError) as caught:
-            KeyRing(Settings(**settings)).check()
+            KeyRing(ApiSettings(**settings)).check()
         assert sentence in str(caught.value)
         assert str(caught.value).endswith(".")
         assert ALICE not in str(caught.value)
@@ -242,7 +243,7 @@ def test_every_configured_key_is_compared(monkeypatch: pytest.MonkeyPatch) -> No
         return original(one, other)
 
     monkeypatch.setattr(module.hmac, "compare_digest", count)
-    ring = KeyRing(Settings(api_keys=BOTH))
+    ring = KeyRing(ApiSettings(api_keys=BOTH))
     for key, found in ((ALICE, "alice"), (BOB, "bob"), ("nobody's", None)):
         compared.clear()
         assert ring.identify(key) == found
@@ -267,14 +268,14 @@ def test_the_command_makes_a_key_that_works(repository: Path, make_app: Any, tra
 
 def test_no_two_keys_are_alike(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
-        assert authentication.main(["new", "a"]) == 0
+        assert keys.main(["new", "a"]) == 0
     printed = re.findall(r"^  ([^:\n]+)$", capsys.readouterr().out, re.MULTILINE)
     assert len(set(printed)) == 2
 
 
 @pytest.mark.parametrize("key_id", ["", "a b", "a:b", "ä", "x" * 65, "a,b", "a#b"])
 def test_an_id_that_the_setting_could_not_hold_is_refused(capsys: pytest.CaptureFixture[str], key_id: str) -> None:
-    assert authentication.main(["new", key_id]) == 2
+    assert keys.main(["new", key_id]) == 2
     output = capsys.readouterr()
     assert output.out == ""
     assert len(output.err.splitlines()) == 1

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from model_training.artifact import CARD_FILE, MODEL_FILE
-from model_training.store import ArtifactStore
+from model_artifact.pickling import CARD_FILE, MODEL_FILE
+from model_artifact.store import ArtifactStore
 
 
 def test_with_a_model_both_probes_are_green(client: FlaskClient, trained_store: Path) -> None:

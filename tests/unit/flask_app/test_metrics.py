@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, Response
 
 from flask_app import metrics
-from model_training.training_record import RECORD_FILE, TrainingRecord, write_record
+from model_artifact.training_record import RECORD_FILE, TrainingRecord, write_record
 from tests.unit.flask_app.samples import change, of_a_client, value
 
 NAMES = {

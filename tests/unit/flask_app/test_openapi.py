@@ -13,9 +13,9 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from flask_app.openapi.document import make_document
-from flask_app.row_schema import RowSchema
-from flask_app.settings import Settings
-from model_training.schema import Feature
+from flask_app.rows.row_schema import RowSchema
+from flask_app.settings import ApiSettings
+from model_artifact.card import Feature
 
 NOT_DOCUMENTED = {"/docs/", "/docs/{name}"}
 
@@ -154,13 +154,13 @@ def test_schema_of_a_row_takes_what_the_check_takes() -> None:
 
 def test_with_keys_every_closed_operation_says_so(client: FlaskClient) -> None:
     served = client.application.extensions["model_holder"].served
-    document = make_document(served, Settings(api_keys=f"me:{'0' * 64}"))
+    document = make_document(served, ApiSettings(api_keys=f"me:{'0' * 64}"))
     validate(document, cls=OpenAPIV31SpecValidator)
     assert document["paths"]["/health"]["get"]["security"] == []
     predict = document["paths"]["/predict"]["post"]
     assert predict["security"] == [{"bearer": []}, {"api_key": []}]
     assert "401" in predict["responses"]
-    assert "securitySchemes" not in make_document(served, Settings())["components"]
+    assert "securitySchemes" not in make_document(served, ApiSettings())["components"]
 
 
 def test_a_new_version_has_a_new_document(

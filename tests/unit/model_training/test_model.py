@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_training.data_loader import load_iris
+from model_training.data.datasets import load_iris
 from model_training.evaluation import classification_metrics, cross_validate
 from model_training.model import IrisModel, NotTrainedError
 
@@ -49,7 +49,7 @@ def test_same_seed_gives_the_same_bits_in_another_process(repository: Path) -> N
     """Also with other thread settings: a model must not depend on the number of cores that trained it."""
     code = """
         import os; os.environ["OMP_NUM_THREADS"] = "{threads}"
-        from model_training.data_loader import load_iris
+        from model_training.data.datasets import load_iris
         from model_training.model import IrisModel
         iris = load_iris()
         print(IrisModel().train(iris.X, iris.y).predict_proba(iris.X).tobytes().hex())
@@ -199,12 +199,12 @@ def test_predicting_needs_no_training_package(repository: Path, trained_store: P
                     raise ModuleNotFoundError("blocked: " + name, name=name)
         sys.meta_path.insert(0, Blocker())
         from flask_app.application import create_app
-        from flask_app.settings import Settings
-        client = create_app(Settings(model_store={str(trained_store)!r})).test_client()
+        from flask_app.settings import ApiSettings
+        client = create_app(ApiSettings(model_store={str(trained_store)!r})).test_client()
         answer = client.post("/predict", json={{"features": [5.1, 3.5, 1.4, 0.2]}})
         assert answer.status_code == 200, answer.text
         print(answer.json["class_name"])
-        training = {{"sklearn", "pandas", "model_training.train", "model_training.data_loader"}} & set(sys.modules)
+        training = {{"sklearn", "pandas", "model_training.train", "model_training.data.datasets"}} & set(sys.modules)
         assert not training, training
     """
     assert _run(repository, code).strip() == "setosa"

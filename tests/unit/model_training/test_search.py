@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedKFold
 
-from model_training.data_loader import load_iris
-from model_training.estimators import ESTIMATORS, PARAMETERS, make_model
+from model_training.data.datasets import load_iris
+from model_training.estimators.parameters import ESTIMATORS, PARAMETERS, make_model
 from model_training.evaluation import row_log_losses
 from model_training.search import SPANS, search_parameters
 

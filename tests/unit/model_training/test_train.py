@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from model_training import decision_table, train, training
-from model_training.artifact import ArtifactError, load_artifact
-from model_training.data_loader import load_iris
+from model_artifact.pickling import ArtifactError, load_artifact
+from model_artifact.predictors import decision_table
+from model_artifact.store import ArtifactStore
+from model_training import train, training
+from model_training.data.datasets import load_iris
 from model_training.model import HYPERPARAMETERS, IrisModel
 from model_training.model_card import git_commit
-from model_training.store import ArtifactStore
 
 OPTIONS = "data store n-estimators max-depth learning-rate subsample colsample-bytree test-size seed".split()
 

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from model_artifact.card import ModelCard
+from model_artifact.pickling import load_artifact
+from model_artifact.store import ArtifactStore
+from model_artifact.training_record import read_record
 from model_training import train
-from model_training.artifact import load_artifact
-from model_training.schema import ModelCard
-from model_training.store import ArtifactStore
-from model_training.training_record import read_record
 
 Run = Callable[..., tuple[int, list[dict[str, Any]]]]
 

@@ -24,8 +24,6 @@ from streamlit.testing.v1 import AppTest
 from tests.stacks import free_ports
 
 UI = Path(__file__).resolve().parents[3] / "streamlit_app"
-# As `streamlit run` does it: the UI's modules import each other by their bare names.
-sys.path.insert(0, str(UI))
 
 
 def _feature(name: str, minimum: float, maximum: float, median: float, **rest: Any) -> dict[str, Any]:
@@ -220,19 +218,19 @@ Opener = Callable[..., AppTest]
 @pytest.fixture
 def open_page(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
     """Opens a page as a new visitor with the given query; `base_url` names another API than the little one."""
-    import service
+    from streamlit_app.components import service
 
     st.cache_data.clear()
 
     def open_page(page: str = "predict", base_url: str = "", **query: str) -> AppTest:
         monkeypatch.setenv("API_BASE_URL", base_url or api.url)
-        at = AppTest.from_file(UI / "streamlit_app.py", default_timeout=30)
+        at = AppTest.from_file(UI / "app.py", default_timeout=30)
         for name, value in query.items():
             at.query_params[name] = value
         if page != "predict":
             # The entry names the pages; only then one of them can be gone to.
             at.run()
-            at.switch_page(f"{page}_page.py")
+            at.switch_page(f"{page}/page.py")
         return at.run()
 
     yield open_page
@@ -274,9 +272,9 @@ def digits_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     import numpy as np
     from sklearn.datasets import load_digits
 
-    from model_training.data_loader import Column, Dataset
+    from model_artifact.store import ArtifactStore
+    from model_training.data.datasets import Column, Dataset
     from model_training.model import IrisModel
-    from model_training.store import ArtifactStore
     from model_training.training import train_version
 
     bunch, folder = load_digits(), tmp_path_factory.mktemp("digits")

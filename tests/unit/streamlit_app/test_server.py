@@ -15,9 +15,9 @@ import requests
 from streamlit import config
 from websockets.sync.client import connect
 
-import service
+from streamlit_app.components import service
 
-ROOT = Path(service.__file__).parents[1]
+ROOT = Path(service.__file__).parents[2]
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def server(tmp_path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     mine = {"STREAMLIT_SERVER_ADDRESS": "127.0.0.1", "STREAMLIT_SERVER_PORT": str(port), "HOME": str(tmp_path)}
     others = {name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")}
     with subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", "streamlit_app/streamlit_app.py"],
+        [sys.executable, "-m", "streamlit", "run", "streamlit_app/app.py"],
         cwd=ROOT,
         env=others | mine,
         stdout=subprocess.PIPE,

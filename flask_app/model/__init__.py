@@ -1,0 +1,1 @@
+"""The model that serves: loading, following the registry, predicting."""

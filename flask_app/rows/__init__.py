@@ -1,0 +1,1 @@
+"""Rows of JSON: schema, decoding and validation."""

@@ -1,0 +1,1 @@
+"""The API's Gunicorn worker: accepting, the fast path, load shedding and expiry."""

@@ -1,0 +1,1 @@
+"""What both services' Gunicorns share: settings, slow-client limits, lingering close, and every patch of Gunicorn."""

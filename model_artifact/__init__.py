@@ -1,0 +1,1 @@
+"""A trained model at rest: its card, pickle, signature, store, and what predicts from it."""

@@ -1,0 +1,1 @@
+"""Commands over artifacts: the store and signing."""

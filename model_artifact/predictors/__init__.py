@@ -1,0 +1,1 @@
+"""Predictors: what answers from a loaded model."""

@@ -1,0 +1,1 @@
+"""Tables for training: loaders, checks and the split."""

@@ -1,0 +1,1 @@
+"""Estimators that training can fit."""

@@ -1,0 +1,1 @@
+"""Where versions are registered and promoted: the store alone, or MLflow."""

@@ -1,1 +1,0 @@
-"""The training service: tables in, jobs one at a time, models activated and rolled back, for one who has the token."""

@@ -1,0 +1,1 @@
+"""The UI: Streamlit. It speaks HTTP to the API and to the training service."""

@@ -1,0 +1,1 @@
+"""The page that shows whether the service is ready and how fast it answers."""

@@ -1,0 +1,1 @@
+"""The page that trains models and chooses which one serves."""

@@ -1,0 +1,1 @@
+"""Training jobs: the queue, the process of a job and its limits."""
