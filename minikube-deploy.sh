@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Usage: ./minikube-deploy.sh            deploy on Minikube, or update what runs there
+# Usage: ./minikube-deploy.sh            deploy on Minikube, or update the deployment
 #        ./minikube-deploy.sh --delete   remove the stack and its images; Minikube itself keeps running
 #        ./minikube-deploy.sh --help     this text
 #        ./minikube-deploy.sh --with retraining --with training-service
-#                                        the same with these components (docs/operations.md), each time anew: retraining,
-#                                        training-service, and registry, which needs the Secret mlflow-storage
+#                                        deploy with these components (docs/operations.md); name them in every run.
+#                                        registry is the third, which needs the Secret mlflow-storage
 #
-# Starts Minikube if need be, builds the images inside it, makes the certificates, applies k8s/overlays/minikube, waits until
-# everything is ready, and asks for one prediction through Nginx. Nothing but the named Minikube cluster is touched.
+# Starts Minikube if necessary, builds the images inside it, makes the certificates, applies k8s/overlays/minikube, waits
+# until every part is ready, and requests one prediction through Nginx. Changes only the named Minikube cluster.
 #
 #   MINIKUBE_PROFILE   which Minikube cluster (minikube)
 #   ROLLOUT_TIMEOUT    seconds to wait for each part (300)
@@ -25,19 +25,19 @@ COMPONENTS=""
 OVERLAY=.run/minikube
 CERTS=.run/minikube-certs
 
-reason=""      # the sentence to end with when something failed
-suspects=""    # the parts whose pods to show then; empty until they are applied
+reason=""      # the message of a failure
+suspects=""    # the parts whose pods diagnose shows; empty until they are applied
 forward_pid="" # the port-forward this run started
 
 say() { printf '==> %s\n' "$*"; }
 
-# fail SENTENCE: ends the run; the sentence says what to do.
+# fail SENTENCE: end the run; the sentence names the next step.
 fail() {
   reason=$1
   exit 1
 }
 
-# with NAME: whether this component is deployed.
+# with NAME: is this component deployed?
 with() { case " $COMPONENTS " in *" $1 "*) ;; *) return 1 ;; esac; }
 
 # add_component NAME: deploy it.
@@ -48,7 +48,7 @@ add_component() {
     registry) extra_image=mlflow-server extra_part=mlflow-server ;;
     *) fail "--with takes retraining, training-service or registry, not: ${1:-nothing}" ;;
   esac
-  # Before what needs it.
+  # Before the components that need it.
   [ -n "$COMPONENTS" ] || COMPONENTS=model-store
   ! with "$1" || return 0
   COMPONENTS="$COMPONENTS $1"
@@ -56,7 +56,7 @@ add_component() {
   case " $IMAGES " in *" $extra_image "*) ;; *) IMAGES="$IMAGES $extra_image" ;; esac
 }
 
-# Both name the cluster each time, so that the current context, whatever it is, plays no part.
+# Both name the cluster, so that the current context does not matter.
 mk() { minikube -p "$PROFILE" "$@"; }
 kube() { kubectl --context "$PROFILE" -n "$NAMESPACE" "$@"; }
 
@@ -74,7 +74,7 @@ on_exit() {
   exit "$status"
 }
 
-# Events and logs of the parts in $suspects: of their pods that are not ready, or of all when all are.
+# Show events and logs of the parts in $suspects: of the pods that are not ready, or of all if all are.
 diagnose() {
   printf '\n--- pods\n'
   kube get pods -o wide || true
@@ -120,12 +120,12 @@ image_sources() {
     }'
 }
 
-# content_tag PART: a tag that changes with the Dockerfile, .dockerignore and every file that goes into the image, and
-# only then. A fixed tag would not do: Minikube keeps the old image of a tag it knows (minikube#11276).
+# content_tag PART: a tag that changes only with the Dockerfile, .dockerignore and the files of the image. With a fixed
+# tag, Minikube would keep the old image (minikube#11276).
 content_tag() {
   dockerfile=Dockerfile.$1
   sources=$(image_sources "$dockerfile") || return 1
-  # Unquoted, for the patterns among them. What is pruned here stands in .dockerignore too.
+  # Unquoted, since some are patterns. .dockerignore excludes the same files.
   # shellcheck disable=SC2086
   files=$(find .dockerignore "$dockerfile" $sources -name __pycache__ -prune -o -type f ! -name '*.pyc' \
     ! -name .DS_Store -print | LC_ALL=C sort -u) || return 1
@@ -134,13 +134,13 @@ content_tag() {
     [ ! -x "$file" ] || mode=x
     printf '%s %s %s\n' "$file" "$mode" "$(digest <"$file")"
   done)
-  # With letters in front, or a tag of digits alone would be a number in YAML.
+  # With a prefix, since YAML reads a tag of digits as a number.
   printf 'sha-%s\n' "$(printf '%s\n' "$listing" | digest | cut -c 1-16)"
 }
 
 # has_image NAME:TAG
 has_image() {
-  images=$(mk image ls) || fail "Minikube does not list its images; look at: minikube -p $PROFILE status"
+  images=$(mk image ls) || fail "Minikube does not list its images; see: minikube -p $PROFILE status"
   printf '%s\n' "$images" | grep -E "(^|/)$1\$" >/dev/null
 }
 
@@ -151,9 +151,9 @@ build_image() {
     return
   fi
   say "building $1:$2"
-  # The Dockerfile's path counts from the context. The status tells nothing: it is 0 after a failed build too.
+  # The Dockerfile's path is relative to the context. The exit status is 0 after a failed build as well.
   mk image build --all -t "$1:$2" -f "Dockerfile.$1" . || true
-  has_image "$1:$2" || fail "the image $1 was not built; the reason stands above. To see it alone: minikube -p $PROFILE image build -t $1:try -f Dockerfile.$1 ."
+  has_image "$1:$2" || fail "the image $1 was not built; the reason is above. To repeat only this build: minikube -p $PROFILE image build -t $1:try -f Dockerfile.$1 ."
 }
 
 start_minikube() {
@@ -162,31 +162,31 @@ start_minikube() {
     return
   fi
   say "starting Minikube ($PROFILE)"
-  mk start || fail "Minikube did not start; its own message above says why (a driver such as docker is needed: https://minikube.sigs.k8s.io/docs/drivers/)"
+  mk start || fail "Minikube did not start; its message is above (it needs a driver such as docker: https://minikube.sigs.k8s.io/docs/drivers/)"
 }
 
 make_secrets() {
-  ip=$(mk ip) || fail "Minikube has no address; try: minikube -p $PROFILE start"
-  sh nginx/make-certs.sh "$CERTS" "$ip" || fail "no certificates were made; the reason stands above"
+  ip=$(mk ip) || fail "Minikube has no IP address; try: minikube -p $PROFILE start"
+  sh nginx/make-certs.sh "$CERTS" "$ip" || fail "make-certs.sh failed; the reason is above"
   kube create secret tls nginx-certs --cert="$CERTS/tls.crt" --key="$CERTS/tls.key" --dry-run=client -o yaml |
-    kube apply -f - || fail "the Secret nginx-certs was not accepted; the reason stands above"
-  # Once: a new one would end the sessions of every open page.
+    kube apply -f - || fail "the cluster rejected the Secret nginx-certs; the reason is above"
+  # Only once: a new one would end the sessions of every open page.
   make_secret_once streamlit-cookie cookie-secret
   ! with training-service || make_secret_once training-admin token
   ! with registry || kube get secret mlflow-storage >/dev/null 2>&1 ||
-    fail "the registry has to know its Postgres and its bucket: make the Secret mlflow-storage (the head of k8s/components/registry/kustomization.yaml says how), then run this again"
+    fail "the registry needs Postgres and a bucket: make the Secret mlflow-storage (see k8s/components/registry/kustomization.yaml), then run this again"
 }
 
-# make_secret_once NAME KEY: a Secret with a random value.
+# make_secret_once NAME KEY: make a Secret with a random value, unless it exists.
 make_secret_once() {
   if ! kube get secret "$1" >/dev/null 2>&1; then
     openssl rand -hex 32 | tr -d '\n' | kube create secret generic "$1" --from-file="$2=/dev/stdin" ||
-      fail "the Secret $1 was not accepted; the reason stands above"
+      fail "the cluster rejected the Secret $1; the reason is above"
   fi
 }
 
-# write_overlay: k8s/overlays/minikube with the tags just built, and with an annotation that makes Nginx start anew when
-# the certificate changes: by itself it takes up to a minute or two to see it.
+# write_overlay: k8s/overlays/minikube with the new tags, and with an annotation that restarts Nginx when the certificate
+# changes. Without it, Nginx reloads a new certificate only after a minute or two.
 write_overlay() {
   mkdir -p "$OVERLAY"
   cat >"$OVERLAY/kustomization.yaml" <<EOF
@@ -206,14 +206,14 @@ EOF
 wait_for() {
   suspects=$1
   kube rollout status "deployment/$1" --timeout="${ROLLOUT_TIMEOUT}s" ||
-    fail "$1 did not become ready within $ROLLOUT_TIMEOUT s; its events and log stand above. Mend that and run this again (ROLLOUT_TIMEOUT=600 if it was only slow; minikube start --memory 4g if events speak of memory)"
+    fail "$1 did not become ready within $ROLLOUT_TIMEOUT s; its events and log are above. Fix the cause and run this again (ROLLOUT_TIMEOUT=600 if it was only slow; minikube start --memory 4g if the events report a lack of memory)"
 }
 
-# A port-forward, since a Service's own address cannot be reached with every driver (docker on macOS: minikube#7332).
+# A port-forward, since some drivers cannot reach a Service's own address (docker on macOS: minikube#7332).
 check_prediction() {
   suspects="nginx-server flask-api"
   log=$OVERLAY/port-forward.log
-  # Emptied here: the line below does so only once its process runs, and the port of the last run would be read.
+  # The redirection below empties it only once its process runs; until then, it has the port of the last run.
   : >"$log"
   kubectl --context "$PROFILE" -n "$NAMESPACE" port-forward --address 127.0.0.1 service/nginx-server :443 >"$log" 2>&1 &
   forward_pid=$!
@@ -227,15 +227,15 @@ check_prediction() {
   if [ -n "$COMPONENTS" ]; then
     # The volume may hold the model of any table.
     answer=$(curl -fsS --noproxy '*' --max-time 20 --retry 3 --cacert "$CERTS/ca.crt" "https://127.0.0.1:$port/ready") ||
-      fail "GET /ready through Nginx failed; the logs of nginx-server and flask-api stand above"
+      fail "GET /ready through Nginx failed; the logs of nginx-server and flask-api are above"
     say "the API serves: $answer"
     return
   fi
-  # Where keys are wanted, ask as the UI does; the key stays out of the list of processes.
+  # If the API requires keys, use the UI's; curl reads it from stdin, so that the process list does not show it.
   key=$(kube get secret api-keys -o 'jsonpath={.data.API_KEY}' 2>/dev/null | openssl base64 -d -A) || key=""
   answer=$(printf '%s' "${key:+header = \"X-API-Key: $key\"}" | curl -K - -fsS --noproxy '*' --max-time 20 --retry 3 --cacert "$CERTS/ca.crt" -H 'Content-Type: application/json' \
     -d '{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}' "https://127.0.0.1:$port/predict") ||
-    fail "POST /predict through Nginx failed; the logs of nginx-server and flask-api stand above"
+    fail "POST /predict through Nginx failed; the logs of nginx-server and flask-api are above"
   species=$(printf '%s' "$answer" | sed -n 's/.*"class_name": *"\([^"]*\)".*/\1/p')
   version=$(printf '%s' "$answer" | sed -n 's/.*"model_version": *"\([^"]*\)".*/\1/p')
   [ "$species" = setosa ] || fail "the prediction for a known setosa is '$species'; the model is wrong: $answer"
@@ -263,16 +263,16 @@ Remove everything with: ./minikube-deploy.sh --delete
 EOF
 }
 
-# What there is beyond the stack.
+# Print the commands for the components of training.
 print_training() {
   ! with training-service || cat <<EOF
 
-The page Train asks for the admin token:
+The page Train requires the admin token:
   kubectl --context $PROFILE -n $NAMESPACE get secret training-admin -o 'jsonpath={.data.token}' | base64 -d
 EOF
   ! with retraining || cat <<EOF
 
-To train now, and not only at night:
+To train now instead of at night:
   kubectl --context $PROFILE -n $NAMESPACE create job --from=cronjob/retraining retraining-now
 EOF
 }
@@ -285,7 +285,7 @@ deploy() {
   start_minikube
   image_tags=""
   for image in $IMAGES; do
-    tag=$(content_tag "$image") || fail "a file that Dockerfile.$image copies is missing; see above"
+    tag=$(content_tag "$image") || fail "a file that Dockerfile.$image copies is missing; the reason is above"
     build_image "$image" "$tag"
     image_tags="$image_tags
   - {name: $image, newTag: $tag}"
@@ -294,7 +294,7 @@ deploy() {
   make_secrets
   write_overlay
   say "applying k8s/overlays/minikube"
-  kube apply -k "$OVERLAY" || fail "the manifests were not accepted; the reason stands above"
+  kube apply -k "$OVERLAY" || fail "the cluster rejected the manifests; the reason is above"
   for part in $PARTS; do
     say "waiting for $part"
     wait_for "$part"
@@ -306,12 +306,12 @@ deploy() {
 
 delete() {
   check_tools
-  mk status >/dev/null 2>&1 || fail "Minikube ($PROFILE) is not running. Start it and run this again (minikube -p $PROFILE start), or remove it with all that is in it (minikube -p $PROFILE delete)"
+  mk status >/dev/null 2>&1 || fail "Minikube ($PROFILE) is not running. Start it and run this again (minikube -p $PROFILE start), or delete the whole cluster (minikube -p $PROFILE delete)"
   say "removing the namespace $NAMESPACE"
   kube delete namespace "$NAMESPACE" --ignore-not-found --timeout=180s ||
-    fail "the namespace $NAMESPACE is still there; see: kubectl --context $PROFILE describe namespace $NAMESPACE"
+    fail "the namespace $NAMESPACE still exists; see: kubectl --context $PROFILE describe namespace $NAMESPACE"
   for image in $(mk image ls | grep -E '(^|/)(flask-api|streamlit-ui|nginx-server|model-training|mlflow-server):sha-[0-9a-f]*$' || true); do
-    mk image rm "$image" || say "the image $image stays: it is still in use"
+    mk image rm "$image" || say "kept the image $image: it is in use"
   done
   rm -rf "$OVERLAY"
   say "removed. Minikube keeps running (stop it: minikube -p $PROFILE stop); the certificates stay in $CERTS"

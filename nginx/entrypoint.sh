@@ -1,8 +1,8 @@
 #!/bin/sh
-# Start Nginx in its container: certificates, configuration, then Nginx itself as process 1.
+# Start Nginx in its container: make certificates, render the configuration, and run Nginx as process 1.
 #
 # | variable   | meaning                                                                              |
-# | MAKE_CERTS | 1: make certificates in CERT_DIR where they are missing or about to expire (Compose) |
+# | MAKE_CERTS | 1: make certificates in CERT_DIR if they are missing or about to expire (Compose)    |
 # | CERT_NAMES | more host names and addresses for the certificate, separated by spaces               |
 # Everything else: see render.sh.
 set -eu
@@ -10,7 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 CERT_DIR=${CERT_DIR:-/certs}
 
 if [ "${MAKE_CERTS:-0}" = 1 ]; then
-    # Split on purpose; a name holds no wildcard that could match a file.
+    # Split on purpose; set -f prevents the expansion of *.example.com.
     # shellcheck disable=SC2086
     (set -f && exec sh "$here/make-certs.sh" "$CERT_DIR" ${CERT_NAMES:-})
     echo "nginx-server: to trust the authority, copy it out: docker cp $(hostname):$CERT_DIR/ca.crt ." >&2
@@ -19,11 +19,11 @@ elif ! [ -r "$CERT_DIR/tls.crt" ] || ! [ -r "$CERT_DIR/tls.key" ]; then
     exit 1
 fi
 
-# Left by a container that was killed, in a volume that outlives it.
+# Files of a killed container, in a volume that outlives it.
 RUN_DIR=${RUN_DIR:-/tmp/nginx}
 rm -f "$RUN_DIR/shadow.sock" "$RUN_DIR/draining" "$RUN_DIR/canary-off" "$RUN_DIR/canary-percent"
 
 config=$(sh "$here/render.sh")
 sh "$here/watch-certs.sh" &
-# -e: or Nginx opens its built-in log path first, which a read-only root refuses.
+# -e: Nginx otherwise first opens its built-in log path, which a read-only root file system forbids.
 exec nginx -e stderr -c "$config" -g 'daemon off;'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Does this container's Nginx answer? bash alone, since the image need not have curl.
+# Check that this container's Nginx answers. In bash, since the image may have no curl.
 set -eu
 host=127.0.0.1
 case ${BIND_ADDRESS:-0.0.0.0} in

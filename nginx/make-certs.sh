@@ -3,14 +3,14 @@
 #
 #   nginx/make-certs.sh DIR [NAME...]
 #
-# DIR then holds tls.crt, tls.key (for Nginx), ca.crt (for clients to trust) and ca.key (secret).
+# Writes to DIR: tls.crt and tls.key (for Nginx), ca.crt (which clients trust) and ca.key (secret).
 # The certificate is for localhost, 127.0.0.1, ::1 and every NAME (host name or IP address).
-# What is still good is kept: the certificate while it is valid for more than 7 days, was signed by the authority and
-# has every name; the authority for as long as it can sign, so that it need be trusted only once.
+# Keeps a certificate that is valid for more than 7 days, signed by the authority, and has every name. Keeps the authority
+# while it can sign, so that clients need to trust it only once.
 set -eu
 umask 077
 
-LEAF_DAYS=396 # clients refuse more than 397 or 398
+LEAF_DAYS=396 # clients reject more than 397 or 398
 CA_DAYS=3650
 SPARE_SECONDS=604800 # 7 days
 
@@ -24,7 +24,7 @@ dir=$1
 shift
 command -v openssl >/dev/null || fail "openssl is not installed: apt install openssl, or brew install openssl."
 
-# SAN entry of each name, as 'openssl x509 -text' prints it, one a line.
+# Print the SAN entry of each name, as 'openssl x509 -text' does, one a line.
 san_entries() {
     for name in localhost 127.0.0.1 ::1 "$@"; do
         echo "$name"
@@ -60,7 +60,7 @@ esac
 
 ca_is_good() {
     [ -s "$dir/ca.crt" ] && [ -s "$dir/ca.key" ] &&
-        # It must outlive what it signs.
+        # The authority must outlive the certificates that it signs.
         openssl x509 -in "$dir/ca.crt" -noout -checkend $((LEAF_DAYS * 86400)) >/dev/null 2>&1 &&
         [ "$(openssl x509 -in "$dir/ca.crt" -noout -pubkey 2>/dev/null)" = "$(openssl pkey -in "$dir/ca.key" -pubout 2>/dev/null)" ]
 }
@@ -76,32 +76,32 @@ leaf_is_good() {
         done
 }
 
-# Somebody's own certificate: nothing here could sign it again.
+# A certificate from elsewhere, which this authority cannot renew.
 if [ -e "$dir/tls.crt" ] && ! [ -e "$dir/ca.key" ]; then
     echo "Kept $dir/tls.crt: it was not made here ($dir/ca.key is missing)." >&2
     exit 0
 fi
 if [ -e "$dir/ca.crt" ] && ! [ -e "$dir/ca.key" ]; then
-    fail "$dir/ca.crt is there without its ca.key, so it cannot sign: put ca.key back, or delete ca.crt to get a new authority."
+    fail "$dir/ca.crt has no ca.key, so it cannot sign: put ca.key back, or delete ca.crt to get a new authority."
 fi
 
 if ca_is_good && leaf_is_good; then
-    echo "The certificate in $dir is still good." >&2
+    echo "The certificate in $dir is still valid." >&2
     exit 0
 fi
 
-mkdir -p "$dir" || fail "$dir cannot be made: name a folder that can be written."
-new=$(mktemp -d "$dir/.new.XXXXXX") || fail "$dir cannot be written: name a folder that can, or change its owner."
+mkdir -p "$dir" || fail "$dir cannot be made: name a writable folder."
+new=$(mktemp -d "$dir/.new.XXXXXX") || fail "$dir is not writable: name another folder, or change its owner."
 trap 'rm -rf "$new"' EXIT
 trap 'exit 1' HUP INT TERM
 
-quiet() { # run; show the output only when it fails
+quiet() { # run a command; show its output only if it fails
     "$@" >"$new/log" 2>&1 || {
         cat "$new/log" >&2
         fail "openssl failed (above): $*"
     }
 }
-serial() { # 127 random bits: positive and never twice
+serial() { # 120 random bits: positive and unique
     echo "0x1$(openssl rand -hex 15)"
 }
 
@@ -124,7 +124,7 @@ CONFIG
     quiet openssl ecparam -name prime256v1 -genkey -noout -out "$new/ca.key"
     quiet openssl req -x509 -new -sha256 -config "$new/ca.cnf" -key "$new/ca.key" -days "$CA_DAYS" -out "$new/ca.crt"
     chmod 644 "$new/ca.crt"
-    # The key first: a ca.crt without its key would look like somebody's own.
+    # The key first: a ca.crt without its key would look like a foreign one.
     mv -f "$new/ca.key" "$dir/ca.key"
     mv -f "$new/ca.crt" "$dir/ca.crt"
 fi
@@ -150,7 +150,7 @@ quiet openssl req -new -sha256 -config "$new/leaf.cnf" -key "$new/tls.key" -out 
 quiet openssl x509 -req -sha256 -in "$new/tls.csr" -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -set_serial "$(serial)" \
     -days "$LEAF_DAYS" -extfile "$new/leaf.cnf" -extensions extensions -out "$new/tls.crt"
 chmod 644 "$new/tls.crt"
-# If only one of the two gets moved, they do not fit and the next run makes both again.
+# If this ends between the two, they do not match, and the next run makes both again.
 mv -f "$new/tls.key" "$dir/tls.key"
 mv -f "$new/tls.crt" "$dir/tls.crt"
 

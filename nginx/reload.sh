@@ -1,10 +1,10 @@
 #!/bin/sh
-# Make the running Nginx take up a new certificate or another share.
+# Reload the running Nginx, for a new certificate or another share of the canary.
 #
-#   nginx/reload.sh            render anew, with the settings as they are
-#   nginx/reload.sh PERCENT    the same, with another CANARY_PERCENT until Nginx is started anew
+#   nginx/reload.sh            render again with the current settings
+#   nginx/reload.sh PERCENT    the same with another CANARY_PERCENT, until Nginx restarts
 #
-# No request under way is lost. Before 1.27.4 Nginx closes idle connections at once, on which a client may just send.
+# Requests in progress complete. Before 1.27.4, Nginx closes idle connections at once, on which a client may be sending.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 RUN_DIR=${RUN_DIR:-/tmp/nginx}

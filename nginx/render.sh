@@ -1,42 +1,44 @@
 #!/bin/sh
-# Render nginx.conf from the template, for the Nginx that is installed; print the path of the result.
+# Render nginx.conf and conf.d/ from the templates, for the installed Nginx; print the path of nginx.conf.
 #
-#   nginx/render.sh          writes $RUN_DIR/nginx.conf and makes the folders it names
+#   nginx/render.sh          writes to $RUN_DIR and makes the folders that Nginx needs
 #
 # | variable          | default            | meaning                                                            |
 # | BIND_ADDRESS      | 0.0.0.0            | address to listen on; IPv6 without brackets                        |
-# | HTTPS_PORT        | 8443               | port to listen on, TLS                                             |
-# | HTTP_PORT         | 8080               | port to listen on, redirects to HTTPS                              |
-# | PUBLIC_HTTPS_PORT | value of HTTPS_PORT | port that clients see, named by the redirect                      |
+# | HTTPS_PORT        | 8443               | port for TLS                                                       |
+# | HTTP_PORT         | 8080               | port that redirects to HTTPS                                       |
+# | PUBLIC_HTTPS_PORT | value of HTTPS_PORT | port that clients use, for the redirect                           |
 # | API_UPSTREAM      | flask-api:5000     | host:port of the API                                               |
 # | UI_UPSTREAM       | streamlit-ui:8501  | host:port of Streamlit                                             |
-# | UPSTREAM_RESOLVE  | off                | on: follow the names' addresses while running (Compose);           |
-# |                   |                    | off: look them up once at start (processes, a Kubernetes Service). |
+# | UPSTREAM_RESOLVE  | off                | on: follow the addresses of the names while running (Compose);     |
+# |                   |                    | off: resolve them once at start (processes, a Kubernetes Service). |
 # |                   |                    | Before Nginx 1.27.3, on: visitors are spread over the replicas of  |
 # |                   |                    | the UI that ran at start; later ones serve after a restart         |
-# | CANARY_PERCENT    | 0                  | of a hundred predictions, so many go to CANARY_UPSTREAM             |
-# | CANARY_UPSTREAM   | flask-api-canary:5000 | host:port of the challenger that answers them                    |
-# | SHADOW_UPSTREAM   |                    | host:port of a challenger that gets a copy of each prediction's    |
-# |                   |                    | request, and whose answer nobody gets                              |
-# | EDGE_PORT         |                    | one more port, plain HTTP, for an edge that ends TLS before it     |
+# | CANARY_PERCENT    | 0                  | percentage of predictions for CANARY_UPSTREAM                      |
+# | CANARY_UPSTREAM   | flask-api-canary:5000 | host:port of the challenger that answers them                   |
+# | SHADOW_UPSTREAM   |                    | host:port of a challenger that gets a copy of each prediction      |
+# |                   |                    | request, and whose answers are discarded                           |
+# | EDGE_PORT         |                    | additional port, plain HTTP, for an edge that terminates TLS       |
 # | TRUSTED_PROXIES   |                    | networks (CIDR, separated by spaces) whose X-Forwarded-For is      |
-# |                   |                    | believed                                                           |
+# |                   |                    | trusted                                                            |
 # | CERT_DIR          | /certs             | folder with tls.crt and tls.key                                    |
-# | MAX_BODY_BYTES    | 4194304            | largest request body, but for files; must equal the API's          |
+# | MAX_BODY_BYTES    | 4194304            | largest request body, except files; must equal the API's           |
 # | MAX_FILE_BYTES    | 1073741824         | largest CSV, Arrow or Parquet file; must equal the API's           |
 # | STREAMLIT_SERVER_MAX_UPLOAD_SIZE | 65  | largest upload to a page of the UI, in MB; must equal Streamlit's  |
-# | STREAMLIT_SERVER_ALLOWED_HOSTS | *     | names that the UI is opened by, as for Streamlit, or * for any     |
+# | STREAMLIT_SERVER_ALLOWED_HOSTS | *     | host names of the UI, as for Streamlit, or * for any               |
 # | RATE_LIMIT        |                    | requests a second to the API; for each API key if API_KEYS or      |
 # |                   |                    | API_KEYS_FILE is set as well, else for each address                |
-# | RATE_BURST        | value of RATE_LIMIT | requests above that rate that are let through at once             |
-# | CONNECTION_LIMIT  |                    | requests to the API at the same moment, for each address           |
-# | NGINX_WORKERS     | 2                  | worker processes (auto counts the node's cores, not the limit's)   |
-# | RUN_DIR           | /tmp/nginx         | writable folder for nginx.conf and the pid file                    |
-# | SPOOL_DIR         | value of RUN_DIR   | folder for bodies under way, on a disk: up to 8 GiB                |
-set -eu
+# | RATE_BURST        | value of RATE_LIMIT | requests above that rate that pass without delay                  |
+# | CONNECTION_LIMIT  |                    | concurrent requests to the API, for each address                   |
+# | NGINX_WORKERS     | 2                  | worker processes (auto counts the node's cores, not the CPU limit) |
+# | RUN_DIR           | /tmp/nginx         | writable folder for the configuration and the pid file             |
+# | SPOOL_DIR         | value of RUN_DIR   | folder for request bodies, on a disk: up to 8 GiB                  |
+# -a: the templates take their variables from the environment.
+# shellcheck disable=SC2034
+set -aeu
 
 here=$(cd "$(dirname "$0")" && pwd)
-# Debian keeps nginx where a user's PATH does not look.
+# Debian installs nginx outside a user's PATH.
 PATH=$PATH:/usr/sbin:/usr/local/sbin
 
 fail() {
@@ -66,10 +68,10 @@ upstream() { # NAME VALUE
 }
 
 folder() { # NAME VALUE
-    # These characters would end the quotes or name a variable in nginx.conf.
+    # These characters would end the quotes, name a variable or make a pattern in nginx.conf.
     case $2 in
-        *[\"\'\\\;\$\{\}]* | *'
-'*) fail "$1 is '$2', but Nginx cannot use a path with quotes, backslashes, \$, ;, { or }." ;;
+        *[\"\'\\\;\$\{\}*?[]* | *'
+'*) fail "$1 is '$2', but Nginx cannot use a path with quotes, backslashes, \$, ;, {, }, *, ? or [." ;;
         /*) ;;
         *) fail "$1 is '$2', but must be an absolute path." ;;
     esac
@@ -99,73 +101,76 @@ NGINX_WORKERS=${NGINX_WORKERS:-2}
 RUN_DIR=${RUN_DIR:-/tmp/nginx}
 SPOOL_DIR=${SPOOL_DIR:-$RUN_DIR}
 
+# These features are always on; the code below adds others.
+features=problems
+
 case $BIND_ADDRESS in
     *[!A-Za-z0-9.:-]*) fail "BIND_ADDRESS is '$BIND_ADDRESS', but must be an address such as 127.0.0.1, 0.0.0.0 or ::1." ;;
-    *:*) listen_address="[$BIND_ADDRESS]" ;;
-    *) listen_address=$BIND_ADDRESS ;;
+    *:*) LISTEN_ADDRESS="[$BIND_ADDRESS]" ;;
+    *) LISTEN_ADDRESS=$BIND_ADDRESS ;;
 esac
 port HTTPS_PORT "$HTTPS_PORT"
 port HTTP_PORT "$HTTP_PORT"
 port PUBLIC_HTTPS_PORT "$PUBLIC_HTTPS_PORT"
 [ "$HTTPS_PORT" != "$HTTP_PORT" ] || fail "HTTPS_PORT and HTTP_PORT are both $HTTP_PORT, but must differ."
+REDIRECT_PORT=:$PUBLIC_HTTPS_PORT
+[ "$PUBLIC_HTTPS_PORT" != 443 ] || REDIRECT_PORT=
 upstream API_UPSTREAM "$API_UPSTREAM"
 upstream UI_UPSTREAM "$UI_UPSTREAM"
 upstream CANARY_UPSTREAM "$CANARY_UPSTREAM"
 case $CANARY_PERCENT in
-    0 | [1-9] | [1-9][0-9] | 100) ;;
+    0) ;;
+    [1-9] | [1-9][0-9] | 100) features="$features canary" ;;
     *) fail "CANARY_PERCENT is '$CANARY_PERCENT', but must be a whole number from 0 to 100." ;;
 esac
-when_canary=no drawn_track=champion
-# shellcheck disable=SC2016 # a variable of Nginx
-[ "$CANARY_PERCENT" = 0 ] || when_canary=yes drawn_track='$drawn_track$canary_off'
-when_shadow=no
-[ -z "$SHADOW_UPSTREAM" ] || { upstream SHADOW_UPSTREAM "$SHADOW_UPSTREAM" && when_shadow=yes; }
-when_edge=no
+if [ -n "$SHADOW_UPSTREAM" ]; then
+    upstream SHADOW_UPSTREAM "$SHADOW_UPSTREAM"
+    features="$features shadow"
+fi
 if [ -n "$EDGE_PORT" ]; then
     port EDGE_PORT "$EDGE_PORT"
     [ "$EDGE_PORT" != "$HTTPS_PORT" ] && [ "$EDGE_PORT" != "$HTTP_PORT" ] ||
         fail "EDGE_PORT is $EDGE_PORT, but must differ from HTTPS_PORT and HTTP_PORT."
-    when_edge=yes
+    features="$features edge"
 fi
-when_trusted=no trusted=''
 case $TRUSTED_PROXIES in
     '') ;;
     *[!0-9A-Fa-f.:/\ ]*) fail "TRUSTED_PROXIES is '$TRUSTED_PROXIES', but must be networks such as 10.0.0.0/8, separated by spaces." ;;
     *)
-        when_trusted=yes
-        for network in $TRUSTED_PROXIES; do trusted="$trusted set_real_ip_from $network;"; done
+        features="$features trusted-proxies" TRUSTED_NETWORKS=''
+        for network in $TRUSTED_PROXIES; do TRUSTED_NETWORKS="$TRUSTED_NETWORKS set_real_ip_from $network;"; done
         ;;
 esac
 count MAX_BODY_BYTES "$MAX_BODY_BYTES"
 count MAX_FILE_BYTES "$MAX_FILE_BYTES"
 count STREAMLIT_SERVER_MAX_UPLOAD_SIZE "$STREAMLIT_SERVER_MAX_UPLOAD_SIZE"
-upload_bytes=$((STREAMLIT_SERVER_MAX_UPLOAD_SIZE * 1048576))
-when_ui_hosts=yes ui_hosts=''
-# A name may be *.example.com, which must not become the files of a folder.
+UPLOAD_BYTES=$((STREAMLIT_SERVER_MAX_UPLOAD_SIZE * 1048576))
+UI_HOSTS='' other_hosts=1
+# A name may be *.example.com, which the shell must not expand.
 set -f
 for name in $STREAMLIT_SERVER_ALLOWED_HOSTS; do
     case $name in
-        '*') when_ui_hosts=no ;;
+        '*') other_hosts="''" ;;
         *[!A-Za-z0-9.:*_-]*) fail "STREAMLIT_SERVER_ALLOWED_HOSTS has '$name', but must be names such as localhost, 192.0.2.1 or *.example.com." ;;
-        *:*) ui_hosts="$ui_hosts [$name] '';" ;;
-        *) ui_hosts="$ui_hosts $name '';" ;;
+        *:*) UI_HOSTS="$UI_HOSTS [$name] '';" ;;
+        *) UI_HOSTS="$UI_HOSTS $name '';" ;;
     esac
 done
 set +f
-when_rate=no when_keys=no when_connections=no burst=''
+UI_HOSTS="$UI_HOSTS default $other_hosts;"
 if [ -n "$RATE_LIMIT" ]; then
     count RATE_LIMIT "$RATE_LIMIT"
-    when_rate=yes
-    # Where nobody checks keys, made-up ones would each have a limit of their own.
-    [ -z "${API_KEYS:-}${API_KEYS_FILE:-}" ] || when_keys=yes
-    # Without a burst nothing may come sooner than the rate's interval, not even a second request.
-    [ "$RATE_BURST" = 0 ] || { count RATE_BURST "$RATE_BURST" && burst=" burst=$RATE_BURST nodelay"; }
+    features="$features rate-limit" KEY_HEADERS='' BURST=''
+    # shellcheck disable=SC2016 # variables of Nginx
+    [ -z "${API_KEYS:-}${API_KEYS_FILE:-}" ] || KEY_HEADERS='$http_x_api_key|$http_authorization'
+    # Without a burst, Nginx rejects every request within the interval of the rate, even a second one.
+    [ "$RATE_BURST" = 0 ] || { count RATE_BURST "$RATE_BURST" && BURST=" burst=$RATE_BURST nodelay"; }
 elif [ -n "$RATE_BURST" ]; then
     fail "RATE_BURST is '$RATE_BURST', but there is no RATE_LIMIT: set that as well."
 fi
 if [ -n "$CONNECTION_LIMIT" ]; then
     count CONNECTION_LIMIT "$CONNECTION_LIMIT"
-    when_connections=yes
+    features="$features connection-limit"
 fi
 [ "$NGINX_WORKERS" = auto ] || count NGINX_WORKERS "$NGINX_WORKERS"
 folder CERT_DIR "$CERT_DIR"
@@ -181,149 +186,104 @@ command -v nginx >/dev/null || fail "nginx is not installed: apt install nginx-l
 version=$(nginx -v 2>&1 | sed -n 's|.*/\([0-9][0-9]*\.[0-9][0-9]*\.[0-9][0-9]*\).*|\1|p')
 [ -n "$version" ] || fail "'nginx -v' names no version: $(nginx -v 2>&1)."
 
-newer() { # is Nginx at least $1.$2.$3?
+since() { # MAJOR MINOR PATCH: is the installed Nginx at least that version?
     echo "$version" | {
         IFS=. read -r major minor patch
         [ $((major * 1000000 + minor * 1000 + patch)) -ge $(($1 * 1000000 + $2 * 1000 + $3)) ]
     }
 }
 
-redirect_port=:$PUBLIC_HTTPS_PORT
-[ "$PUBLIC_HTTPS_PORT" != 443 ] || redirect_port=
+unknown_directives='' LISTEN_OPTIONS=ssl
+since 1 19 10 || unknown_directives="$unknown_directives keepalive_time"
+since 1 25 1 || unknown_directives="$unknown_directives http2" LISTEN_OPTIONS='ssl http2'
+since 1 27 4 || unknown_directives="$unknown_directives keepalive_min_timeout"
+# Nginx warns about `user` when it is not started by root.
+RUN_USER="$(id -un) $(id -gn)"
+[ "$(id -u)" = 0 ] || unknown_directives="$unknown_directives user"
 
-# 1.25.1 warns about the old place of http2, older ones do not know the new one.
-listen_http2=' http2' when_http2_on=no
-if newer 1 25 1; then
-    listen_http2='' when_http2_on=yes
-fi
-
-when_ui_group=yes when_ui_addresses=no ui_servers=''
-when_group=yes when_resolve=no when_zone=no resolve='' nameservers=''
-api_target=flask_api api_second=flask_api_second ui_target=streamlit_ui
-canary_target=flask_api_canary shadow_target=flask_api_shadow
-# Keepalive to the upstream wants an empty Connection header.
-idle_connection=''
+# once: groups with the addresses of Nginx's start; follow: groups that follow their names, from 1.27.3; each: no groups,
+# since an older Nginx follows a name only by resolving it for each request.
+resolving=once
 case $UPSTREAM_RESOLVE in
     off) ;;
     on)
-        when_resolve=yes
-        # A scoped address (fe80::1%eth0) is one that Nginx cannot use.
-        nameservers=$(awk '$1 == "nameserver" && $2 !~ /%/ { printf "%s%s", sep, ($2 ~ /:/ ? "[" $2 "]" : $2); sep = " " }' /etc/resolv.conf 2>/dev/null) || true
-        [ -n "$nameservers" ] || fail "UPSTREAM_RESOLVE is on, but /etc/resolv.conf names no nameserver: set UPSTREAM_RESOLVE=off."
-        # From 1.27.3 a group can follow its names. An older Nginx resolves for each request and keeps no connection;
-        # the upstream is then told so, that it closes first and the TIME_WAIT is not ours.
-        if newer 1 27 3; then
-            when_zone=yes resolve=' resolve'
-        else
-            when_group=no api_target=$API_UPSTREAM api_second=$API_UPSTREAM idle_connection=close
-            canary_target=$CANARY_UPSTREAM shadow_target=$SHADOW_UPSTREAM
-            # Resolved for each request, a session would meet another replica with every upload.
-            for address in $(getent ahostsv4 "${UI_UPSTREAM%:*}" 2>/dev/null | awk '{ print $1 }' | sort -u); do
-                ui_servers="$ui_servers server $address:${UI_UPSTREAM##*:};" when_ui_addresses=yes
-            done
-            [ -n "$ui_servers" ] || { when_ui_group=no && ui_target=$UI_UPSTREAM; }
-        fi
+        features="$features resolver" resolving=each
+        # Nginx cannot use a scoped address (fe80::1%eth0).
+        NAMESERVERS=$(awk '$1 == "nameserver" && $2 !~ /%/ { printf "%s%s", sep, ($2 ~ /:/ ? "[" $2 "]" : $2); sep = " " }' /etc/resolv.conf 2>/dev/null) || true
+        [ -n "$NAMESERVERS" ] || fail "UPSTREAM_RESOLVE is on, but /etc/resolv.conf names no nameserver: set UPSTREAM_RESOLVE=off."
+        ! since 1 27 3 || resolving=follow
         ;;
     *) fail "UPSTREAM_RESOLVE is '$UPSTREAM_RESOLVE', but must be on or off." ;;
 esac
 
-[ -n "$ui_servers" ] || ui_servers="server $UI_UPSTREAM$resolve;"
-when_ui_named=yes
-[ $when_ui_addresses = no ] || when_ui_named=no
+servers() { # GROUP TIMES SERVER [OPTION]: the directives of an upstream group; repeated addresses allow further tries
+    if [ $resolving = follow ]; then
+        # The workers share a zone, and with it the addresses.
+        echo "zone $1 256k; server $3 resolve${4:-};"
+    else
+        yes "server $3${4:-};" | head -n "$2" | tr '\n' ' '
+    fi
+}
 
-when_static=no
-[ "$UPSTREAM_RESOLVE" = on ] || when_static=yes
-
-when_min_keepalive=no
-if newer 1 27 4; then
-    when_min_keepalive=yes
+# Four and eight: a Service may offer the same dying pod again. Of two pods one may have died, and then every second
+# connection may meet it.
+API_SERVERS=$(servers flask_api 4 "$API_UPSTREAM" ' max_fails=0')
+API_SECOND_SERVERS=$(servers flask_api_second 8 "$API_UPSTREAM" ' max_fails=0')
+CANARY_SERVERS=$(servers flask_api_canary 2 "$CANARY_UPSTREAM" ' max_fails=0')
+SHADOW_SERVERS=$(servers flask_api_shadow 1 "$SHADOW_UPSTREAM" ' max_fails=0')
+UI_SERVERS=$(servers streamlit_ui 1 "$UI_UPSTREAM")
+API_TARGET=flask_api API_SECOND_TARGET=flask_api_second UI_TARGET=streamlit_ui
+CANARY_TARGET=flask_api_canary SHADOW_TARGET=flask_api_shadow
+# Kept connections need an empty Connection header.
+IDLE_CONNECTION=''
+if [ $resolving = each ]; then
+    API_TARGET=$API_UPSTREAM API_SECOND_TARGET=$API_UPSTREAM UI_TARGET=$UI_UPSTREAM
+    CANARY_TARGET=$CANARY_UPSTREAM SHADOW_TARGET=$SHADOW_UPSTREAM
+    # Without kept connections: the upstream closes first, and the TIME_WAIT socket is on its side.
+    IDLE_CONNECTION=close
+    # Resolved for each request, a session would meet another replica with every upload.
+    UI_SERVERS=$(getent ahostsv4 "${UI_UPSTREAM%:*}" 2>/dev/null |
+        awk -v port="${UI_UPSTREAM##*:}" '{ print "server " $1 ":" port ";" }' | sort -u | tr '\n' ' ')
+    [ -z "$UI_SERVERS" ] || features="$features ui-group ui-addresses" UI_TARGET=streamlit_ui
+else
+    features="$features api-group ui-group"
+    [ "$CANARY_PERCENT" = 0 ] || features="$features canary-group"
+    [ -z "$SHADOW_UPSTREAM" ] || features="$features shadow-group"
 fi
+CHAMPION_TARGET=$API_TARGET
+[ -z "$SHADOW_UPSTREAM" ] || CHAMPION_TARGET=flask_api_shadowed
+PREDICTION_TARGET=$CHAMPION_TARGET
+# shellcheck disable=SC2016 # a variable of Nginx
+[ "$CANARY_PERCENT" = 0 ] || PREDICTION_TARGET='$drawn_upstream'
 
-when_keepalive_time=no
-if newer 1 19 10; then
-    when_keepalive_time=yes
-fi
-
-when_root=no run_user=''
-if [ "$(id -u)" = 0 ]; then
-    when_root=yes run_user="$(id -un) $(id -gn)"
-fi
+render() { # TEMPLATE
+    awk '
+        NF && index(ENVIRON["unknown_directives"] " ", " " $1 " ") { next }
+        {
+            line = ""
+            while (match($0, /[$][{][A-Z_]+[}]/)) {
+                name = substr($0, RSTART + 2, RLENGTH - 3)
+                if (!(name in ENVIRON)) { print "nginx/render.sh: " FILENAME " has the unknown variable " name "." >"/dev/stderr"; exit 1 }
+                line = line substr($0, 1, RSTART - 1) ENVIRON[name]
+                $0 = substr($0, RSTART + RLENGTH)
+            }
+            print line $0
+        }' "$1"
+}
 
 mkdir -p "$RUN_DIR/unused" || fail "RUN_DIR $RUN_DIR cannot be written: set RUN_DIR to a folder that can."
 mkdir -p "$SPOOL_DIR/body" "$SPOOL_DIR/proxy" ||
     fail "SPOOL_DIR $SPOOL_DIR cannot be written: set SPOOL_DIR to a folder that can."
-
-# shellcheck disable=SC2016 # ${NAME} is a mark of the template, not a variable
-value() { # sed command that fills mark $1 with $2
-    printf 's|\\${%s}|%s|g\n' "$1" "$(printf %s "$2" | sed 's/[&\\|]/\\&/g')"
-}
-# shellcheck disable=SC2016
-when() { # sed command that keeps or drops the lines of mark $1
-    if [ "$2" = yes ]; then
-        printf 's|^\\${WHEN_%s}||\n' "$1"
-    else
-        printf '/^\\${WHEN_%s}/d\n' "$1"
-    fi
-}
-sed "$(
-    # These first: a line may have one of them and one of those below.
-    when CANARY $when_canary
-    when SHADOW $when_shadow
-    when ROOT $when_root
-    when RESOLVE $when_resolve
-    when GROUP $when_group
-    when ZONE $when_zone
-    when UI_GROUP $when_ui_group
-    when UI_ADDRESSES $when_ui_addresses
-    when UI_NAMED $when_ui_named
-    when UI_HOSTS $when_ui_hosts
-    when HTTP2_ON $when_http2_on
-    when STATIC $when_static
-    when KEEPALIVE_TIME $when_keepalive_time
-    when EDGE $when_edge
-    when TRUSTED $when_trusted
-    when MIN_KEEPALIVE $when_min_keepalive
-    when RATE $when_rate
-    when KEYS $when_keys
-    when CONNECTIONS $when_connections
-    value RUN_USER "$run_user"
-    value RUN_DIR "$RUN_DIR"
-    value CERT_DIR "$CERT_DIR"
-    value NGINX_WORKERS "$NGINX_WORKERS"
-    value MAX_BODY_BYTES "$MAX_BODY_BYTES"
-    value MAX_FILE_BYTES "$MAX_FILE_BYTES"
-    value UPLOAD_BYTES "$upload_bytes"
-    value SPOOL_DIR "$SPOOL_DIR"
-    value RATE_LIMIT "$RATE_LIMIT"
-    value BURST "$burst"
-    value CONNECTION_LIMIT "$CONNECTION_LIMIT"
-    value LISTEN_ADDRESS "$listen_address"
-    value HTTP_PORT "$HTTP_PORT"
-    value HTTPS_PORT "$HTTPS_PORT"
-    value REDIRECT_PORT "$redirect_port"
-    value LISTEN_HTTP2 "$listen_http2"
-    value API_UPSTREAM "$API_UPSTREAM"
-    value UI_UPSTREAM "$UI_UPSTREAM"
-    value CANARY_PERCENT "$CANARY_PERCENT"
-    value DRAWN_TRACK "$drawn_track"
-    value CANARY_UPSTREAM "$CANARY_UPSTREAM"
-    value CANARY_TARGET "$canary_target"
-    value SHADOW_UPSTREAM "$SHADOW_UPSTREAM"
-    value SHADOW_TARGET "$shadow_target"
-    value EDGE_PORT "$EDGE_PORT"
-    value TRUSTED "${trusted# }"
-    value API_TARGET "$api_target"
-    value API_SECOND "$api_second"
-    value UI_TARGET "$ui_target"
-    value UI_SERVERS "${ui_servers# }"
-    value UI_HOSTS "${ui_hosts# }"
-    value RESOLVE "$resolve"
-    value NAMESERVERS "$nameservers"
-    value IDLE_CONNECTION "$idle_connection"
-)" "$here/nginx.conf.template" >"$RUN_DIR/nginx.conf.new"
-# shellcheck disable=SC2016 # the mark, not a variable
-if grep -v '^ *#' "$RUN_DIR/nginx.conf.new" | grep '\${' >&2; then
-    fail "the template has a mark that render.sh does not know (above)."
-fi
+# Nginx may be running with the files of another rendering: replace them only once all new ones are complete.
+rm -rf "$RUN_DIR/conf.d.new"
+mkdir "$RUN_DIR/conf.d.new"
+render "$here/nginx.conf.template" >"$RUN_DIR/nginx.conf.new"
+for feature in $features; do
+    for template in "$here/conf.d/$feature".*.template; do
+        render "$template" >"$RUN_DIR/conf.d.new/$(basename "$template" .template)"
+    done
+done
+rm -rf "$RUN_DIR/conf.d"
+mv "$RUN_DIR/conf.d.new" "$RUN_DIR/conf.d"
 mv "$RUN_DIR/nginx.conf.new" "$RUN_DIR/nginx.conf"
 echo "$RUN_DIR/nginx.conf"

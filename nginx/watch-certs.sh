@@ -1,8 +1,8 @@
 #!/bin/sh
-# Take up a certificate that was renewed (cert-manager, a replaced Secret) while Nginx runs; started by entrypoint.sh.
+# Reload Nginx after its certificate was renewed (cert-manager, a replaced Secret); entrypoint.sh starts this.
 #
-# | variable            | default | meaning                         |
-# | CERT_WATCH_SECONDS  | 30      | seconds between two looks at it |
+# | variable            | default | meaning                    |
+# | CERT_WATCH_SECONDS  | 30      | seconds between two checks |
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 CERT_DIR=${CERT_DIR:-/certs}
@@ -14,7 +14,7 @@ while sleep "${CERT_WATCH_SECONDS:-30}"; do
     now=$(state)
     if [ "$now" != "$seen" ]; then
         echo "nginx-server: the certificate in $CERT_DIR changed." >&2
-        # Not taken up, such as a key that does not belong to it: Nginx keeps the old one, and the next change is tried again.
+        # If it is invalid, such as with another certificate's key, Nginx keeps the old one until the next change.
         sh "$here/reload.sh" || true
         seen=$now
     fi

@@ -8,6 +8,7 @@ import re
 import ssl
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +54,7 @@ def script(
     stack: ComposeStack, *arguments: str, check: bool = True, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        ["bash", "k8s/canary.sh", "--compose", *arguments],
+        [sys.executable, "k8s/canary.py", "--compose", *arguments],
         cwd=ROOT,
         env={**os.environ, **stack.env, "COMPOSE_PROJECT_NAME": stack.project, **environ},
         capture_output=True,
@@ -103,7 +104,7 @@ def test_status_compares_the_tracks(canary: ComposeStack) -> None:
 def test_a_challenger_that_nobody_asked_is_not_promoted(canary: ComposeStack) -> None:
     refused = script(canary, "promote", check=False, CANARY_SECONDS="2")
     assert refused.returncode == 1
-    assert "not promoted: the challenger answered 0 predictions, and 100 are wanted" in refused.stderr
+    assert "not promoted: the challenger answered 0 predictions, and 100 are required" in refused.stderr
 
 
 def test_another_share_is_taken_up(canary: ComposeStack) -> None:

@@ -113,7 +113,7 @@ def test_settings_name_the_services(objects, settings):
     assert settings["API_UPSTREAM"] == address("flask-api")
     assert settings["UI_UPSTREAM"] == address("streamlit-ui")
     assert settings["API_BASE_URL"] == f"http://{address('flask-api')}"
-    # Nginx looks these names up once, so they must not be the pods' own addresses.
+    # Nginx resolves these names once, so they must not be the pods' own addresses.
     for part in ("flask-api", "streamlit-ui"):
         assert objects["Service", part]["spec"].get("clusterIP") != "None"
 
@@ -182,13 +182,13 @@ def test_grace_periods_add_up(objects, settings):
     for part in PARTS:
         wait, grace = pre_stop(objects, part), pod(objects, part)["terminationGracePeriodSeconds"]
         assert wait + to_finish[part] + 5 <= grace
-        # The one place that explains them says the same.
+        # The documentation has the same values.
         finish = rf"{to_finish[part] or 'none'}\b[^|]*"
         row = rf"\| `{part}` \| {wait} s \| {finish}\| {wait + to_finish[part]} s \| {grace} s \|"
         assert re.search(row, read("docs/operations.md")), row
 
 
-def test_draining_is_the_file_that_nginx_looks_for(objects):
+def test_draining_is_the_file_that_nginx_checks(objects):
     image = read("Dockerfile.nginx-server")
     run_dir = re.search(r"RUN_DIR=(\S+)", image)
     assert run_dir
@@ -205,7 +205,8 @@ def test_stop_signals_are_the_graceful_ones():
 
 
 def test_upstream_keeps_connections_longer_than_nginx(settings):
-    nginx = seconds(r"(?s)upstream flask_api \{.*?keepalive_timeout (\d+)s;", read("nginx/nginx.conf.template"))
+    group = read("nginx/conf.d/api-group.http.conf.template")
+    nginx = seconds(r"(?s)upstream flask_api \{.*?keepalive_timeout (\d+)s;", group)
     assert int(settings["KEEPALIVE_SECONDS"]) > nginx
 
 

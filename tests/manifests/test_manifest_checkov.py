@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALL = "checkov is missing: see the head of tests/manifests/test_manifest_checkov.py"
-# What is refused on purpose.
+# Checks that do not apply, with the reason.
 JUSTIFIED = {
     "CKV_K8S_15": "Always would ask a registry for images that only the cluster has; tags are never reused",
     "CKV_K8S_35": "Streamlit, MLflow and boto3 take theirs from the environment; of ours it is public keys and paths",

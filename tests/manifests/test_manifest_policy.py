@@ -151,14 +151,14 @@ def test_every_workload_keeps_the_policy(combination):
     assert {name: what for name, what in found.items() if what} == {}
 
 
-def test_the_namespace_refuses_anything_weaker(objects):
+def test_the_namespace_rejects_weaker_pods(objects):
     labels = objects["Namespace", "iris"]["metadata"]["labels"]
     for mode in ("enforce", "audit", "warn"):
         assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
 
 
 def _change(workload: dict[str, Any], path: str, value: Any) -> None:
-    """Set what lies at a path below its spec; None removes it."""
+    """Set the value at a path below the spec; None removes it."""
     parent: Any = workload["spec"]
     *steps, last = path.split(".")
     for step in steps:

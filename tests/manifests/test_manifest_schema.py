@@ -95,7 +95,7 @@ def test_a_misspelt_field_of_a_custom_resource_is_found(rendered, combination_na
 
 
 def test_every_file_is_reached():
-    """A manifest that no kustomization names is applied by nobody."""
+    """Without a kustomization that names it, a manifest is never applied."""
     named = set()
     for path in sorted((ROOT / "k8s").rglob("kustomization.yaml")):
         kustomization = yaml.safe_load(path.read_text())

@@ -68,7 +68,7 @@ def everything(rendered: Callable[[str], str]) -> Objects:
 
 @pytest.mark.parametrize("component", NEEDS)
 def test_without_its_volume_a_component_is_not_applied(tmp_path: Path, component: str) -> None:
-    """Rather than pods that wait for ever for a claim that nobody makes."""
+    """Otherwise pods wait for ever for a missing claim."""
     run = run_kustomize(write_overlay(tmp_path, "k8s", [component]))
     assert run.returncode != 0 and "PersistentVolumeClaim.v1.[noGrp]/models" in run.stderr
 
@@ -98,7 +98,7 @@ def test_a_new_volume_begins_with_the_model_of_the_image(trained: Objects) -> No
     assert environment(first)["MODEL_PUBLIC_KEY"] == environment(container(api))["MODEL_PUBLIC_KEY"]
 
 
-def test_whoever_uses_the_volume_is_of_its_group(everything: Objects) -> None:
+def test_every_pod_with_the_volume_has_its_group(everything: Objects) -> None:
     users = {
         name: pod(workload)["spec"]
         for name, workload in workloads_of(everything).items()
@@ -167,7 +167,7 @@ def test_an_overlay_names_the_registry_of_every_image(name: str, tmp_path: Path)
 # Retraining
 
 
-def test_what_is_trained_stands_in_a_file_that_training_takes(trained: Objects) -> None:
+def test_training_accepts_the_configuration_file(trained: Objects) -> None:
     (config,) = [
         document["data"]
         for (kind, name), document in trained.items()
@@ -222,7 +222,8 @@ def test_nothing_leads_to_it_from_outside(everything: Objects) -> None:
     assert everything["Service", "training-api"]["spec"]["type"] == "ClusterIP"
     assert everything["Service", "mlflow-server"]["spec"]["type"] == "ClusterIP"
     nginx = yaml.safe_dump(pod(everything["Deployment", "nginx-server"]))
-    routes = (ROOT / "nginx/nginx.conf.template").read_text() + (ROOT / "nginx/render.sh").read_text()
+    files = [ROOT / "nginx/render.sh", *(ROOT / "nginx").rglob("*.template")]
+    routes = "".join(path.read_text() for path in files)
     for part in ("training-api", "5001", "mlflow", "5002"):
         assert part not in nginx and part not in routes
 
@@ -279,7 +280,7 @@ def test_clients_of_the_registry_have_its_address(everything: Objects, name: str
     address = everything["ConfigMap", settings["configMapRef"]["name"]]["data"]["MLFLOW_TRACKING_URI"]
     assert address == f"http://mlflow-server:{port['port']}"
     assert secret == {"secretRef": {"name": "registry-client", "optional": True}}
-    # MLflow refuses a name that it was not told.
+    # MLflow rejects unknown host names.
     mlflow = next(d["data"] for (kind, n), d in everything.items() if kind == "ConfigMap" and n.startswith("mlflow-"))
     assert address.removeprefix("http://") in mlflow["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
 
@@ -357,11 +358,11 @@ CALLS = {
 }
 
 
-def test_everybody_calls_whom_they_must_and_nobody_else(everything: Objects) -> None:
+def test_policies_allow_the_necessary_calls_only(everything: Objects) -> None:
     names = workloads_of(everything).keys()
     ports = PORTS | {"flask-api-shadow": 5000, "nginx-server": 8443}
     found = {(a, b) for a in names for b in names if a != b and may_call(everything, a, b, ports[b])}
-    # Nginx is the way in, so it takes everybody; but nobody here may go there.
+    # Nginx accepts every client, but no pod of the stack may call it.
     assert found == CALLS
 
 
@@ -373,7 +374,7 @@ def test_without_policies_for_all_the_training_service_and_mlflow_still_choose(r
     assert may_call(objects, "streamlit-ui", "flask-api", 5000)
 
 
-def test_the_api_alone_asks_nobody(rendered: Callable[[str], str]) -> None:
+def test_the_api_alone_makes_no_calls(rendered: Callable[[str], str]) -> None:
     """Without the registry it has no way out of its pod, not even to ask for a name."""
     objects = parse(rendered("k8s+network-policies"))
     labels = pod(objects["Deployment", "flask-api"])["metadata"]["labels"]

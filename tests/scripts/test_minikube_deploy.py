@@ -298,7 +298,7 @@ def test_minikube_that_does_not_start(lab):
     assert not lab.calls("kubectl")
 
 
-def test_failed_build_is_noticed_though_minikube_says_nothing(lab):
+def test_failed_build_is_noticed_although_minikube_exits_with_0(lab):
     (lab.state / "broken-build").touch()
     run = lab.run()
     assert run.returncode == 1 and "the image flask-api was not built" in run.stderr
@@ -349,7 +349,7 @@ def test_delete_removes_only_what_is_ours(lab):
     assert (lab.state / "running").exists() and "Minikube keeps running" in run.stdout
 
 
-def test_delete_of_a_stopped_cluster_says_what_to_do(lab):
+def test_delete_of_a_stopped_cluster_names_the_next_step(lab):
     run = lab.run("--delete")
     assert run.returncode == 1 and "minikube -p lab start" in run.stderr
     assert not lab.calls("kubectl") and not lab.calls("minikube -p lab start")

@@ -1,4 +1,4 @@
-"""A real Nginx with the rendered configuration, in front of stub upstreams that tell what reached them."""
+"""A real Nginx with the rendered configuration, in front of stub upstreams that record their requests."""
 
 import http.client
 import os
@@ -26,7 +26,7 @@ class Received:
     headers: list[tuple[str, str]]
     body: bytes
     port: int = 0
-    """Of the other end: tells connections apart."""
+    """Of the client: distinguishes connections."""
 
 
 class Upstream:
@@ -117,6 +117,13 @@ def free_port() -> int:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         return server.getsockname()[1]
+
+
+def configuration(rendered: subprocess.CompletedProcess) -> str:
+    """Return the text of nginx.conf and of every file that it includes."""
+    assert rendered.returncode == 0, rendered.stderr
+    main = Path(rendered.stdout.strip())
+    return "".join(path.read_text() for path in [main, *sorted((main.parent / "conf.d").iterdir())])
 
 
 @pytest.fixture(scope="session")

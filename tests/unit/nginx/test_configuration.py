@@ -1,4 +1,4 @@
-"""What the configuration does, seen from the upstreams' side and in the log: stubs stand for API and interface."""
+"""Routing, request headers, errors and the log; stubs replace the API and the UI."""
 
 import http.client
 import itertools
@@ -20,11 +20,11 @@ def names(received) -> Counter:
     return Counter(name.lower() for name, _ in received.headers)
 
 
-# --- what upstreams are told -------------------------------------------------------------------------------------
+# --- request headers for the upstreams ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/predict", "/"])
-def test_clients_word_about_itself_is_not_passed_on(start, path):
+def test_clients_claims_about_itself_are_not_passed_on(start, path):
     edge = start()
     spoofed = (
         "X-Forwarded-For",
@@ -119,7 +119,7 @@ WEBSOCKET = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
         ("file://", 403),
     ],
 )
-def test_websocket_of_a_strange_page_never_reaches_streamlit(start, origin, status):
+def test_websocket_of_a_foreign_page_never_reaches_streamlit(start, origin, status):
     edge = start()
     sent = () if origin is None else (("Origin", origin.format(port=edge.https_port)),)
     assert edge.send("/_stcore/stream", headers=(*WEBSOCKET, *sent)).status == status
@@ -267,7 +267,7 @@ def test_dead_interface_is_a_page_that_retries(start, resolve):
     answer = edge.send("/some/page")
     assert answer.status == 502
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert b"The user interface is starting or away; this page retries by itself." in answer.content
+    assert b"The user interface is starting or unavailable. This page reloads by itself." in answer.content
     assert b'http-equiv="refresh"' in answer.content
     assert len(answer.headers.get_all("X-Frame-Options")) == 1
     # The API goes on.
@@ -326,6 +326,7 @@ def test_everything_it_writes_is_in_its_folder(start):
     edge.send("/predict", "POST", body=b" " * 500_000)
     assert sorted(path.name for path in edge.run_dir.iterdir()) == [
         "body",
+        "conf.d",
         "nginx.conf",
         "nginx.pid",
         "proxy",

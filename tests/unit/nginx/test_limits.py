@@ -1,4 +1,4 @@
-"""What the configuration lets through: rates, connections and files; stubs stand for API and interface."""
+"""Limits of rates, connections and files; stubs replace the API and the UI."""
 
 import json
 import socket
@@ -30,7 +30,7 @@ def test_keys_are_passed_on_and_not_logged(start):
     assert "s3cret" not in "".join(lines) + (edge.access_log.parent / "error.log").read_text()
 
 
-def test_more_than_the_burst_is_a_json_429_that_says_when_to_come_back(start):
+def test_more_than_the_burst_is_a_json_429_with_retry_after(start):
     edge = start(RATE_LIMIT=2, RATE_BURST=4)
     answers = [edge.send("/predict", "POST", body=b"{}") for _ in range(12)]
     refused = [answer for answer in answers if answer.status == 429]
@@ -68,7 +68,7 @@ def test_the_same_key_in_either_header_has_one_limit(start):
     assert statuses(edge, 3, Authorization="bearer  one")[429] >= 2
 
 
-def test_made_up_keys_do_not_get_round_the_limit_where_nobody_checks_them(start):
+def test_made_up_keys_share_a_limit_where_the_api_checks_none(start):
     edge = start(RATE_LIMIT=1, RATE_BURST=1)
     seen = Counter(edge.send("/predict", headers=(("X-API-Key", f"key-{number}"),)).status for number in range(8))
     assert seen[429] >= 5

@@ -85,7 +85,7 @@ def test_first_run_makes_an_authority_and_a_certificate(tmp_path):
 
 def test_second_run_changes_nothing(folder):
     before = contents(folder)
-    assert "still good" in made(folder)
+    assert "still valid" in made(folder)
     assert contents(folder) == before
 
 
@@ -105,15 +105,15 @@ def test_new_names_need_a_new_certificate_and_no_new_authority(folder):
         "2001:db8::a:0",
     }
     # Other spellings of the same names, and fewer of them, are all there.
-    assert "still good" in made(folder, "IRIS.example", "2001:db8:0:0:0:0:a:0")
-    assert "still good" in made(folder)
+    assert "still valid" in made(folder, "IRIS.example", "2001:db8:0:0:0:0:a:0")
+    assert "still valid" in made(folder)
 
 
 @pytest.mark.parametrize("address", ["::", "1::", "::ffff", "1:2:3:4:5:6:7:8", "fe80::1:0:2", "0::1"])
 def test_every_spelling_of_ipv6_is_understood(folder, address):
     made(folder, address)
     assert str(ipaddress.ip_address(address)) in names_of(leaf(folder))
-    assert "still good" in made(folder, address)
+    assert "still valid" in made(folder, address)
 
 
 def sign(folder: Path, days_left: float, names: list[x509.GeneralName]) -> None:
@@ -191,7 +191,7 @@ def test_authority_whose_key_does_not_fit_is_made_anew(folder, tmp_path):
     leaf(folder).verify_directly_issued_by(authority(folder))
 
 
-def test_somebodys_own_certificate_is_kept(folder):
+def test_a_foreign_certificate_is_kept(folder):
     (folder / "ca.key").unlink()
     (folder / "ca.crt").unlink()
     (folder / "tls.crt").write_text("from a public authority")
@@ -222,10 +222,10 @@ def test_failures_are_one_sentence(folder, tmp_path):
     )
 
     (tmp_path / "file").write_text("")
-    assert make(tmp_path / "file").stderr.splitlines()[-1].endswith("name a folder that can be written.")
+    assert make(tmp_path / "file").stderr.splitlines()[-1].endswith("name a writable folder.")
 
     for name in ("ca.key", "tls.crt", "tls.key"):
         (folder / name).unlink()
     no_key = make(folder)
     assert no_key.returncode == 1
-    assert "is there without its ca.key" in no_key.stderr
+    assert "has no ca.key" in no_key.stderr

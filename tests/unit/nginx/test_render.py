@@ -1,4 +1,4 @@
-"""nginx/render.sh: every combination is a configuration that Nginx takes, and every mistake is one sentence."""
+"""nginx/render.sh: Nginx accepts every combination, and every mistake is one sentence."""
 
 import itertools
 import os
@@ -9,17 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.nginx.conftest import PATH, configuration
+
 NGINX_DIR = Path(__file__).resolve().parents[3] / "nginx"
 
 
 def check(nginx_binary: str, rendered: subprocess.CompletedProcess) -> str:
-    """The rendered text, after Nginx itself said that it is right and gave no warning."""
-    assert rendered.returncode == 0, rendered.stderr
-    path = rendered.stdout.strip()
-    test = subprocess.run([nginx_binary, "-e", "stderr", "-t", "-c", path], capture_output=True, text=True, check=False)
+    """Return the configuration if Nginx accepts it without a warning."""
+    text = configuration(rendered)
+    command = [nginx_binary, "-e", "stderr", "-t", "-c", rendered.stdout.strip()]
+    test = subprocess.run(command, capture_output=True, text=True, check=False)
     assert test.returncode == 0, test.stderr
     assert "[warn]" not in test.stderr
-    return Path(path).read_text()
+    return text
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_every_combination_is_valid(nginx_binary, render, bind, public_port, res
     assert f"return 308 https://$host{port}$request_uri;" in text
 
 
-def test_paths_may_hold_spaces_and_marks_of_sed(nginx_binary, render, certs, tmp_path):
+def test_paths_may_hold_spaces_and_special_characters(nginx_binary, render, certs, tmp_path):
     odd = tmp_path / "a b&c|d"
     odd.mkdir()
     for name in ("tls.crt", "tls.key"):
@@ -62,7 +64,7 @@ def test_paths_may_hold_spaces_and_marks_of_sed(nginx_binary, render, certs, tmp
 
 
 def test_user_is_named_for_root_only(render):
-    text = Path(render(API_UPSTREAM="127.0.0.1:1").stdout.strip()).read_text()
+    text = configuration(render(API_UPSTREAM="127.0.0.1:1"))
     assert bool(re.search("(?m)^user ", text)) == (os.getuid() == 0)
 
 
@@ -90,9 +92,7 @@ def fake_nginx(folder: Path, version: str) -> str:
     ],
 )
 def test_syntax_follows_the_version(render, tmp_path, version, old_http2, group_resolves):
-    rendered = render(path=fake_nginx(tmp_path / "bin", version), UPSTREAM_RESOLVE="on")
-    assert rendered.returncode == 0, rendered.stderr
-    text = Path(rendered.stdout.strip()).read_text()
+    text = configuration(render(path=fake_nginx(tmp_path / "bin", version), UPSTREAM_RESOLVE="on"))
     assert (" ssl http2;" in text) == old_http2
     assert ("http2 on;" in text) == (not old_http2)
     assert ("server flask-api:5000 resolve max_fails=0;" in text) == group_resolves
@@ -102,21 +102,21 @@ def test_syntax_follows_the_version(render, tmp_path, version, old_http2, group_
 
 
 def test_static_group_needs_no_resolver(render):
-    text = Path(render().stdout.strip()).read_text()
+    text = configuration(render())
     assert "server flask-api:5000 max_fails=0;" in text
     assert not re.search("(?m)^ *resolver ", text)
 
 
 def test_static_server_is_tried_twelve_times(render):
     """One more try may meet the same dying pod behind a ClusterIP: four times, then eight without kept connections."""
-    text = Path(render().stdout.strip()).read_text()
+    text = configuration(render())
     assert text.count("server flask-api:5000 max_fails=0;") == 4 + 8
     assert "proxy_next_upstream_tries 8;" in text
 
 
 @pytest.mark.parametrize(("version", "known"), [("nginx/1.18.0 (Ubuntu)", False), ("nginx/1.22.1", True)])
 def test_kept_connections_are_renewed_where_nginx_can(render, tmp_path, version, known):
-    text = Path(render(path=fake_nginx(tmp_path / "bin", version)).stdout.strip()).read_text()
+    text = configuration(render(path=fake_nginx(tmp_path / "bin", version)))
     assert ("keepalive_time 30s;" in text) == known
 
 
@@ -138,10 +138,37 @@ def test_tracks_and_edge_are_valid(nginx_binary, render, resolve, variables):
 
 
 def test_without_canary_and_shadow_neither_is_looked_up(render):
-    text = Path(render(CANARY_PERCENT=0).stdout.strip()).read_text()
+    text = configuration(render(CANARY_PERCENT=0))
     assert "flask-api-canary" not in text
     assert "shadow.sock" not in text and "mirror" not in text
     assert "real_ip" not in text
+
+
+def test_a_feature_that_is_switched_off_leaves_nothing_behind(render):
+    assert "split_clients" in configuration(render(CANARY_PERCENT=5, SHADOW_UPSTREAM="127.0.0.1:3"))
+    text = configuration(render())
+    assert "split_clients" not in text and "shadow.sock" not in text
+
+
+def test_every_template_belongs_to_a_feature(render, tmp_path):
+    """render.sh renders the files of the features that it knows by name."""
+    everything = {"CANARY_PERCENT": 5, "SHADOW_UPSTREAM": "a:1", "EDGE_PORT": 1, "TRUSTED_PROXIES": "10.0.0.0/8"}
+    limits = {"RATE_LIMIT": 1, "CONNECTION_LIMIT": 1, "UPSTREAM_RESOLVE": "on", "UI_UPSTREAM": "localhost:1"}
+    rendered = set()
+    for version in ("1.27.2", "1.28.0"):
+        configuration(render(path=fake_nginx(tmp_path / version, f"nginx/{version}"), **everything, **limits))
+        rendered |= {f"{path.name}.template" for path in (tmp_path / "run/conf.d").iterdir()}
+    assert rendered == {path.name for path in (NGINX_DIR / "conf.d").iterdir()}
+
+
+def test_an_unknown_variable_replaces_nothing(certs, tmp_path):
+    copy = shutil.copytree(NGINX_DIR, tmp_path / "nginx")
+    (copy / "conf.d/problems.http.conf.template").write_text("# ${NO_SUCH_VARIABLE}\n")
+    environment = {"PATH": PATH, "CERT_DIR": str(certs), "RUN_DIR": str(tmp_path / "run")}
+    run = subprocess.run(["sh", copy / "render.sh"], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "has the unknown variable NO_SUCH_VARIABLE." in run.stderr
+    assert not (tmp_path / "run/nginx.conf").exists()
 
 
 @pytest.mark.parametrize(
@@ -149,8 +176,7 @@ def test_without_canary_and_shadow_neither_is_looked_up(render):
     [("nginx/1.22.1", False), ("nginx/1.27.3", False), ("nginx/1.27.4", True), ("nginx/1.28.0", True)],
 )
 def test_idle_connections_outlive_the_order_to_stop_where_nginx_can(render, tmp_path, version, known):
-    rendered = render(path=fake_nginx(tmp_path / "bin", version))
-    text = Path(rendered.stdout.strip()).read_text()
+    text = configuration(render(path=fake_nginx(tmp_path / "bin", version)))
     assert ("keepalive_min_timeout 10s;" in text) == known
 
 
@@ -164,7 +190,7 @@ LIMITS = [
     ({"CONNECTION_LIMIT": 7}, ["limit_conn api_connections 7;"]),
     (
         {"RATE_LIMIT": 5, "CONNECTION_LIMIT": 7, "API_KEYS": "a:b"},
-        ["rate=5r/s;", "limit_conn api_connections 7;", "(?<api_key>"],
+        ["rate=5r/s;", "limit_conn api_connections 7;", "$http_x_api_key|$http_authorization"],
     ),
 ]
 
@@ -173,19 +199,12 @@ LIMITS = [
 @pytest.mark.parametrize(("variables", "directives"), LIMITS)
 def test_limits_are_rendered_when_set(nginx_binary, render, tmp_path, resolve, variables, directives):
     upstreams = {"API_UPSTREAM": "127.0.0.1:1", "UI_UPSTREAM": "127.0.0.1:1"}
-    rendered = render(UPSTREAM_RESOLVE=resolve, **upstreams, **variables)
-    assert rendered.returncode == 0, rendered.stderr
-    text = Path(rendered.stdout.strip()).read_text()
+    text = check(nginx_binary, render(UPSTREAM_RESOLVE=resolve, **upstreams, **variables))
     for directive in directives:
         assert directive in text
     assert ("zone=api_rate" in text) == ("RATE_LIMIT" in variables and variables["RATE_LIMIT"] != "")
     assert ("api_connections" in text) == (variables.get("CONNECTION_LIMIT", "") != "")
-    assert ("(?<api_key>" in text) == ({"API_KEYS", "RATE_LIMIT"} <= variables.keys())
-    checked = subprocess.run(
-        [nginx_binary, "-t", "-e", "stderr", "-c", rendered.stdout.strip()], capture_output=True, text=True, check=False
-    )
-    assert checked.returncode == 0, checked.stderr
-    assert "warn" not in checked.stderr
+    assert ('map "$http_x_api_key|' in text) == ({"API_KEYS", "RATE_LIMIT"} <= variables.keys())
 
 
 @pytest.mark.parametrize(
@@ -226,6 +245,7 @@ def test_limits_are_rendered_when_set(nginx_binary, render, tmp_path, resolve, v
         ),
         ({"CERT_DIR": "certs"}, "CERT_DIR is 'certs', but must be an absolute path."),
         ({"RUN_DIR": "/tmp/a$b"}, "RUN_DIR is '/tmp/a$b', but Nginx cannot use a path with"),
+        ({"RUN_DIR": "/tmp/a[b]"}, "RUN_DIR is '/tmp/a[b]', but Nginx cannot use a path with"),
         ({"RUN_DIR": "/dev/null/x"}, "RUN_DIR /dev/null/x cannot be written: set RUN_DIR to a folder that can."),
         ({"CERT_DIR": "/nowhere"}, "there is no readable /nowhere/tls.crt: put a certificate there, or make one with"),
     ],
@@ -239,7 +259,7 @@ def test_a_mistake_is_one_sentence(render, variables, sentence):
 
 
 def test_missing_nginx_is_one_sentence(certs, tmp_path):
-    # A copy that does not look where this machine may have one.
+    # A copy without the folders in which this machine may have one.
     source = (NGINX_DIR / "render.sh").read_text()
     script = tmp_path / "render.sh"
     script.write_text(source.replace("PATH=$PATH:/usr/sbin:/usr/local/sbin\n", ""))

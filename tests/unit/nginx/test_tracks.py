@@ -83,7 +83,7 @@ def test_a_challenger_that_is_away_costs_no_request(start, challenger, resolve):
 
 def test_a_challenger_whose_address_is_gone_costs_no_request(start):
     with contextlib.ExitStack() as stack:
-        # A full queue takes no connection and refuses none, as an address that nobody has.
+        # A full queue neither accepts nor refuses a connection, like an unused address.
         full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(3):
             waiting = stack.enter_context(socket.socket())
@@ -160,7 +160,7 @@ def hanging() -> tuple[socket.socket, int]:
     return server, server.getsockname()[1]
 
 
-def test_a_shadow_that_hangs_keeps_nobody_waiting(start):
+def test_a_shadow_that_hangs_delays_no_client(start):
     """Not even the next request on the same connection, which a bare `mirror` would hold back; nor above the bound."""
     server, port = hanging()
     edge = start(SHADOW_UPSTREAM=f"127.0.0.1:{port}")
@@ -256,7 +256,7 @@ def test_a_draining_nginx_asks_its_clients_to_leave_and_answers_as_ever(start, c
     assert edge.send("/predict", "POST", (("Content-Type", "text/csv"),), b"a\n1\n" * 10).status == 200
     assert edge.send("/predict", "POST", JSON, b"{}" * 10).status == 413
     (edge.run_dir / "draining").unlink()
-    assert edge.send("/__leave").status == 404
+    assert edge.send("/__drain").status == 404
     assert "close" not in (post(connection).headers.get("Connection") or "")
     connection.close()
 
@@ -365,7 +365,7 @@ def test_behind_an_edge(start):
     assert header(received, "host") == "iris.example.com"
 
 
-def test_a_stranger_is_not_believed(start):
+def test_an_unknown_proxy_is_not_trusted(start):
     edge = start()
     edge.send("/predict", "POST", (*JSON, ("X-Forwarded-For", "203.0.113.7")), b"{}")
     assert header(edge.api.received[-1], "x-forwarded-for") == "127.0.0.1"

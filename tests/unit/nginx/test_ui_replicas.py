@@ -18,9 +18,9 @@ def test_upload_at_the_limit_passes_and_one_byte_above_is_a_sentence(start):
     edge = start(STREAMLIT_SERVER_MAX_UPLOAD_SIZE=1, MAX_BODY_BYTES=1000)
     assert edge.send(UPLOAD, "PUT", body=bytes(MEGABYTE)).status == 200
     assert [len(received.body) for received in edge.ui.received] == [MEGABYTE]
-    refused = edge.send(UPLOAD, "PUT", body=bytes(MEGABYTE + 1))
-    check_problem(refused, 413)
-    assert f"larger than {MEGABYTE} bytes" in refused.content.decode()
+    rejected = edge.send(UPLOAD, "PUT", body=bytes(MEGABYTE + 1))
+    check_problem(rejected, 413)
+    assert f"larger than {MEGABYTE} bytes" in rejected.content.decode()
     assert len(edge.ui.received) == 1
 
 
@@ -39,7 +39,7 @@ def test_other_bodies_keep_their_own_limit(start):
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "1.5", "big"])
-def test_bad_size_is_refused_by_name(render, size):
+def test_bad_size_is_rejected_by_name(render, size):
     done = render(STREAMLIT_SERVER_MAX_UPLOAD_SIZE=size)
     assert done.returncode != 0
     assert "STREAMLIT_SERVER_MAX_UPLOAD_SIZE" in done.stderr
@@ -60,7 +60,7 @@ def test_every_request_of_a_visitor_reaches_one_replica(start):
     """As with `--scale streamlit-ui=2`: each cookie has one of the two servers, and both have visitors."""
     second = Upstream()
     edge = start()
-    conf = edge.run_dir / "nginx.conf"
+    conf = edge.run_dir / "conf.d/ui-group.http.conf"
     text = conf.read_text()
     only = f"server 127.0.0.1:{edge.ui.port};"
     assert only in text
@@ -83,7 +83,7 @@ def test_every_request_of_a_visitor_reaches_one_replica(start):
     second.stop()
 
 
-def test_strange_hosts_get_a_sentence_and_no_session(start):
+def test_unknown_hosts_get_a_sentence_and_no_session(start):
     edge = start(STREAMLIT_SERVER_ALLOWED_HOSTS="localhost 127.0.0.1 ::1 *.iris.example")
     assert edge.send("/").status == 200
     for host, known in (("evil.example", False), ("a.iris.example", True), ("[::1]:8443", True), ("127.0.0.1", True)):
@@ -92,23 +92,23 @@ def test_strange_hosts_get_a_sentence_and_no_session(start):
         ) as client:
             client.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             answer = b"".join(iter(lambda: client.recv(65536), b"")).decode()
-        assert ("Another address, please" in answer) != known, host
+        assert ("Unknown host name" in answer) != known, host
         assert answer.startswith("HTTP/1.1 200" if known else "HTTP/1.1 421")
     assert len(edge.ui.received) == 4
 
 
-def test_bad_host_is_refused_by_name(render):
+def test_bad_host_is_rejected_by_name(render):
     done = render(STREAMLIT_SERVER_ALLOWED_HOSTS="localhost; evil")
     assert done.returncode != 0
     assert "STREAMLIT_SERVER_ALLOWED_HOSTS" in done.stderr
 
 
 def test_before_nginx_1_27_the_replicas_of_the_start_serve(start):
-    """Names are looked up when Nginx starts; who has moved since is found by its name."""
+    """Nginx resolves names at start, and finds replicas that started later by their name."""
     edge = start(UPSTREAM_RESOLVE="on", UI_UPSTREAM="localhost:1")
-    text = (edge.run_dir / "nginx.conf").read_text()
+    text = (edge.run_dir / "conf.d/ui-group.http.conf").read_text()
     if "server 127.0.0.1:1;" not in text:
         pytest.skip("This Nginx follows names by itself: nothing to test")
     assert "hash $ui_visitor consistent;" in text
     answer = edge.send("/")
-    assert (answer.status, b"retries by itself" in answer.content) == (502, True) or b"One moment" in answer.content
+    assert (answer.status, b"reloads by itself" in answer.content) == (502, True) or b"One moment" in answer.content
