@@ -27,7 +27,8 @@ from model_training.configuration import Configuration, ConfigurationError, make
 from model_training.data.datasets import DATASETS, DataError
 from model_training.data.table_check import check_table
 from model_training.estimators.parameters import PARAMETERS, check_parameters
-from model_training.registry.registry import Registry, StoreRegistry, open_registry
+from model_training.registry.registry import Registry, open_registry
+from model_training.registry.store_registry import StoreRegistry
 from model_training.reporter import EventReporter, Reporter, TextReporter
 from model_training.training import Keys, run_training
 

@@ -11,7 +11,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,11 +21,10 @@ from model_artifact.errors import RegistryError, RegistryNotFoundError
 TIMEOUT_SECONDS = 10.0
 # For a whole response, except a file.
 RESPONSE_SECONDS = 30.0
-# For the server to store an uploaded file.
-UPLOAD_SECONDS = 120.0
 # Far above a registered model with thousands of tags.
 MAX_RESPONSE_BYTES = 8 * 1024**2
 
+_ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 _CHUNK_BYTES = 256 * 1024
 _MAX_REASON_CHARACTERS = 300
 _Response = TypeVar("_Response")
@@ -96,18 +95,12 @@ class TrackingServer:
             RegistryNotFoundError: the resource does not exist.
             RegistryError: the server cannot be reached, or responds with an error or in another form.
         """
-        url = f"/api/2.0/mlflow/{path}?{urllib.parse.urlencode(query)}"
-        return self._decode(self._request("GET", url), kind)
-
-    def send(self, path: str, body: Mapping[str, Any], kind: type[_Response], method: str = "POST") -> _Response:
-        """Send a JSON body to `/api/2.0/mlflow/PATH` and decode the response as `kind`; raises as `get`."""
-        headers = {"Content-Type": "application/json"}
-        return self._decode(self._request(method, f"/api/2.0/mlflow/{path}", msgspec.json.encode(body), headers), kind)
+        return self._decode(self._get(f"/api/2.0/mlflow/{path}?{urllib.parse.urlencode(query)}"), kind)
 
     def files(self, folder: str) -> list[str]:
         """Return the names of the files in a folder of the server's artifacts; raises as `get`."""
-        url = f"/api/2.0/mlflow-artifacts/artifacts?{urllib.parse.urlencode({'path': folder})}"
-        return [entry.path for entry in self._decode(self._request("GET", url), _Listing).files if not entry.is_dir]
+        url = f"{_ARTIFACTS}?{urllib.parse.urlencode({'path': folder})}"
+        return [entry.path for entry in self._decode(self._get(url), _Listing).files if not entry.is_dir]
 
     def download(self, artifact: str, target: Path, max_bytes: int, seconds: float) -> None:
         """Download one of the server's artifacts into a file.
@@ -118,46 +111,21 @@ class TrackingServer:
             OSError: the file cannot be written.
         """
         deadline = time.monotonic() + seconds
-        with self._open("GET", _artifact_url(artifact)) as response, target.open("wb") as file:
+        with self._open(f"{_ARTIFACTS}/{urllib.parse.quote(artifact)}") as response, target.open("wb") as file:
             for chunk in self._chunks(response, max_bytes, deadline, artifact):
                 file.write(chunk)
 
-    def upload(self, source: Path, artifact: str) -> None:
-        """Upload a file to the server's artifacts.
-
-        Raises:
-            RegistryError: as `get`.
-            OSError: the file cannot be read.
-        """
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(source.stat().st_size)}
-        with source.open("rb") as file:
-            self._request("PUT", _artifact_url(artifact), file, headers, UPLOAD_SECONDS)
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        body: bytes | IO[bytes] | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> bytes:
-        with self._open(method, path, body, headers, timeout) as response:
+    def _get(self, path: str) -> bytes:
+        with self._open(path) as response:
             deadline = time.monotonic() + RESPONSE_SECONDS
             return b"".join(self._chunks(response, MAX_RESPONSE_BYTES, deadline, "the response"))
 
-    def _open(
-        self,
-        method: str,
-        path: str,
-        body: bytes | IO[bytes] | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> Any:
+    def _open(self, path: str) -> Any:
         request = urllib.request.Request(  # noqa: S310 (the constructor allows http and https only)
-            self.address + path, data=body, headers={**self._headers, **(headers or {})}, method=method
+            self.address + path, headers=self._headers
         )
         try:
-            return self._opener.open(request, timeout=timeout or self._timeout)
+            return self._opener.open(request, timeout=self._timeout)
         except urllib.error.HTTPError as error:
             raise self._failure(error) from None
         except (OSError, http.client.HTTPException) as error:
@@ -196,8 +164,7 @@ class TrackingServer:
             except (OSError, http.client.HTTPException, msgspec.MsgspecError):
                 pass
         # A page of HTML is useless in a message.
-        reason = failure.message or ("" if text.lstrip().startswith("<") else text)
-        reason = " ".join(reason.split())[:_MAX_REASON_CHARACTERS].encode("unicode_escape").decode()
+        reason = one_line(failure.message or ("" if text.lstrip().startswith("<") else text))
         if failure.error_code == "RESOURCE_DOES_NOT_EXIST" or (error.code == 404 and failure.message):
             return RegistryNotFoundError(f"MLflow at {self.address}: {reason}")
         if error.code == 401:
@@ -227,8 +194,9 @@ class _Listing(msgspec.Struct):
     files: list[_Entry] = []
 
 
-def _artifact_url(path: str) -> str:
-    return f"/api/2.0/mlflow-artifacts/artifacts/{urllib.parse.quote(path)}"
+def one_line(text: str) -> str:
+    """Return the start of a server's message on one line, without control characters."""
+    return " ".join(text.split())[:_MAX_REASON_CHARACTERS].encode("unicode_escape").decode()
 
 
 def _basic(user: str, password: str) -> str:

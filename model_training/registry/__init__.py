@@ -1,1 +1,1 @@
-"""Where versions are registered and promoted: the store alone, or MLflow."""
+"""The registry of versions: the store alone, or MLflow."""

@@ -1,23 +1,29 @@
-"""Versions in MLflow: a run and a version of the registered model for each, and aliases that say which one serves.
+"""MLflow as the registry: a run and a version of the registered model for each version of the store.
 
-The files of a version lie in the store first, and go to MLflow's artifacts as they are, so that who fetches them proves
-them as ever. The alias `champion` is what the API follows (registry_follower.py); the store's pointer is set
-to the same.
+The files of a version become artifacts of its run unchanged, so that the loader can verify them after a download. The
+API follows the alias `champion` (registry_follower.py); the pointer of the store is set to the same version.
 """
 
 from __future__ import annotations
 
+import logging
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.exceptions import MlflowException
+from requests import RequestException
 
 from model_artifact.card import ModelCard
 from model_artifact.errors import ArtifactError, RegistryError, RegistryNotFoundError, VersionRejected
+from model_artifact.mlflow.client import one_line
 from model_artifact.mlflow.registered_model import (
     CARD_FILES,
     CHALLENGER,
@@ -43,44 +49,21 @@ MODEL_FOLDER = "model"
 CONFUSION_MATRIX_FILE = "confusion_matrix.svg"
 ACCURACY_FILE = "accuracy_over_time.svg"
 
-# Roll-backs in a row that are possible, as in a store.
+# Roll-backs in a row, as in a store.
 _MAX_HISTORY = 100
-# A picture with more cells than this tells nobody anything.
+# A larger confusion matrix is illegible.
 _MAX_CLASSES = 50
 # Versions in the plot of the accuracy over time.
 _MAX_POINTS = 200
-_MAX_DIGEST = 36
+# MLflow's limit.
+_MAX_DIGEST_CHARACTERS = 36
 
-
-class _Run(msgspec.Struct):
-    class Info(msgspec.Struct):
-        run_id: str
-        artifact_uri: str
-
-    info: Info
-
-
-class _RunAnswer(msgspec.Struct):
-    run: _Run
-
-
-class _ExperimentAnswer(msgspec.Struct):
-    class Experiment(msgspec.Struct):
-        experiment_id: str
-
-    experiment: Experiment
-
-
-class _ExperimentCreated(msgspec.Struct):
-    experiment_id: str
-
-
-class _VersionAnswer(msgspec.Struct):
-    model_version: ModelVersion
+# It warns of each retry; the error reports the last one.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 class MlflowRegistry:
-    """See `registry.Registry`; the champion is the version with the alias."""
+    """See `registry.Registry`; reads go through the API's own client, which has shorter timeouts."""
 
     def __init__(
         self,
@@ -90,39 +73,43 @@ class MlflowRegistry:
     ) -> None:
         """
         Raises:
-            RegistryError: one of MLflow's variables cannot be used.
+            RegistryError: one of MLflow's variables is invalid.
         """
         self._store = store
         self._public_keys = public_keys
         self._model = MlflowModel.from_environ(environ)
-        self._server = self._model.server
-        # Of versions that only MLflow has, by number and name: to fetch them anew each time takes 40 ms a version.
-        self._fetched: dict[tuple[str, str], ModelCard] = {}
+        uri = environ["MLFLOW_TRACKING_URI"].strip()
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        # Cards of versions that are not in the store, by number and name: a download takes 40 ms.
+        self._cards: dict[tuple[str, str], ModelCard] = {}
         self._experiment = environ.get("MLFLOW_EXPERIMENT_NAME", "").strip() or self._model.name
 
     def champion(self) -> Artifact | None:
         number = self._model.read().alias(CHAMPION)
-        return None if number is None else self._proved(self._model.version(number))
+        return None if number is None else self._verified(self._model.version(number))
 
     def champion_version(self) -> str | None:
         number = self._model.read().alias(CHAMPION)
         return None if number is None else self._model.version(number).version_name
 
     def register(self, card: ModelCard) -> None:
-        """A run with all that is known of the version, and a version of the registered model, which is challenger."""
-        found = self._find(card.model_version) or self._register(card)
-        self._set_alias(CHALLENGER, found.version)
+        found = self._find(card.model_version)
+        with self._writing():
+            number = found.version if found else self._register(card)
+            self._client.set_registered_model_alias(self._model.name, CHALLENGER, number)
 
     def promote(self, version: str) -> None:
         found = self._find(version)
         if found is None:
-            raise RegistryError(f"{self._model.name} has no version {version} in MLflow at {self._server.address}")
-        self._proved(found)
+            raise RegistryError(
+                f"{self._model.name} has no version {version} in MLflow at {self._model.server.address}"
+            )
+        self._verified(found)
         model = self._model.read()
         before = model.alias(CHAMPION)
-        # First the history, as in a store: its end is passed over where it is the champion itself.
-        if before not in (None, found.version):
-            self._set_model_tag(HISTORY_TAG, " ".join([*_history(model), str(before)][-_MAX_HISTORY:]))
+        # Written before the alias, as in a store: a roll-back skips the champion itself at the end of the history.
+        if before is not None and before != found.version:
+            self._write_history([*_history(model), before][-_MAX_HISTORY:])
         self._make_champion(found, model)
 
     def roll_back(self) -> str:
@@ -133,144 +120,127 @@ class MlflowRegistry:
             number = history.pop()
             if number == current:
                 continue
-            # One that was deleted since is passed over.
+            # Skips a version that was deleted.
             with suppress(RegistryNotFoundError):
                 found = self._model.version(number)
-                self._proved(found)
+                self._verified(found)
                 self._make_champion(found, model)
-                self._set_model_tag(HISTORY_TAG, " ".join(history))
+                self._write_history(history)
                 return found.version_name
         raise RegistryError("no version was champion before this one; promote one by its name")
 
     def cards(self) -> list[ModelCard]:
         cards = []
         for found in self._model.versions():
-            # What is refused, or was registered by somebody else, is not shown.
-            with suppress(ArtifactError, RegistryNotFoundError), tempfile.TemporaryDirectory() as name:
-                version = found.tag(VERSION_TAG)
-                if not version:
-                    continue
-                folder = self._store.folder(version)
-                if folder.is_dir():
-                    cards.append(read_card(folder, version, self._public_keys))
-                    continue
-                fetched = found.version, version
-                if fetched not in self._fetched:
-                    self._model.download(found, Path(name), CARD_FILES)
-                    self._fetched[fetched] = read_card(Path(name), version, self._public_keys)
-                cards.append(self._fetched[fetched])
+            version = found.tag(VERSION_TAG)
+            # Other projects' versions have no such tag.
+            if version:
+                with suppress(ArtifactError, RegistryNotFoundError):
+                    cards.append(self._card(found, version))
         return sorted(cards, key=lambda card: card.model_version, reverse=True)
 
     def record(self, record: TrainingRecord) -> None:
-        self._set_model_tag(LAST_TRAINING_TAG, msgspec.json.encode(record).decode())
+        with self._writing():
+            # A first training that fails registers no version.
+            self._ensure_model()
+            value = msgspec.json.encode(record).decode()
+            self._client.set_registered_model_tag(self._model.name, LAST_TRAINING_TAG, value)
 
     def last_training(self) -> TrainingRecord | None:
         return self._model.read().last_training()
 
-    def _proved(self, found: ModelVersion) -> Artifact:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raise a RegistryError in place of MLflow's exceptions, which show the URI with its credentials."""
+        handled = sys.exception()
+        try:
+            yield
+        except (MlflowException, RequestException) as error:
+            raise RegistryError(f"MLflow at {self._model.server.address} {_reason(error, handled)}") from error
+
+    def _card(self, found: ModelVersion, version: str) -> ModelCard:
+        folder = self._store.folder(version)
+        if folder.is_dir():
+            return read_card(folder, version, self._public_keys)
+        key = found.version, version
+        if key not in self._cards:
+            with tempfile.TemporaryDirectory() as name:
+                self._model.download(found, Path(name), CARD_FILES)
+                self._cards[key] = read_card(Path(name), version, self._public_keys)
+        return self._cards[key]
+
+    def _verified(self, found: ModelVersion) -> Artifact:
         try:
             return self._model.fetch(found, self._store, self._public_keys)
         except ArtifactError as error:
-            raise VersionRejected(f"version {found.version_name} is refused: {error}") from error
+            raise VersionRejected(f"version {found.version_name} is rejected: {error}") from error
         except OSError as error:
             raise RegistryError(f"{self._store.root} cannot be written: {error.strerror}") from error
 
     def _find(self, version: str) -> ModelVersion | None:
         return next((found for found in self._model.versions() if found.tag(VERSION_TAG) == version), None)
 
-    def _register(self, card: ModelCard) -> ModelVersion:
+    def _register(self, card: ModelCard) -> str:
+        """Log a run and create a version of the registered model; return its number."""
         self._ensure_model()
-        with self._run(card) as run:
-            self._log(run, card)
-            folder = artifact_path(run.artifact_uri)
-            files = self._store.existing(card.model_version)
-            for name in FILES:
-                if (files / name).exists():
-                    self._server.upload(files / name, f"{folder}/{MODEL_FOLDER}/{name}")
-            self._upload_plots(folder, card)
-            return self._server.send(
-                "model-versions/create",
-                {
-                    "name": self._model.name,
-                    "source": f"{run.artifact_uri}/{MODEL_FOLDER}",
-                    "run_id": run.run_id,
-                    "tags": _tags(_version_tags(card)),
-                    "description": _description(card),
-                },
-                _VersionAnswer,
-            ).model_version
-
-    @contextmanager
-    def _run(self, card: ModelCard) -> Iterator[_Run.Info]:
-        """A run that ends with the block: finished, or failed where it left by an error."""
-        run = self._server.send(
-            "runs/create",
-            {
-                "experiment_id": self._experiment_id(),
-                "run_name": card.model_version,
-                "start_time": _now(),
-                "tags": _tags(
-                    {"mlflow.source.name": "model_training.train", "mlflow.source.git.commit": card.git_commit}
-                ),
-            },
-            _RunAnswer,
-        ).run.info
+        tags = {"mlflow.source.name": "model_training.train", "mlflow.source.git.commit": card.git_commit}
+        run = self._client.create_run(
+            self._experiment_id(),
+            tags={**tags, **_version_tags(card), "data_sha256": card.data.sha256},
+            run_name=card.model_version,
+        ).info
         try:
-            yield run
-        except (ArtifactError, OSError, RegistryError) as error:
-            # Why it failed is worth more than that it could not be told.
-            with suppress(RegistryError):
-                self._end(run, "FAILED")
-            raise RegistryError(str(error)) from error
-        self._end(run, "FINISHED")
+            # Fails if the API could not download the files.
+            artifact_path(run.artifact_uri)
+            self._log(run.run_id, card)
+            created = self._client.create_model_version(
+                self._model.name,
+                f"{run.artifact_uri}/{MODEL_FOLDER}",
+                run.run_id,
+                tags=_version_tags(card),
+                description=_description(card),
+                await_creation_for=0,
+            )
+        except Exception:
+            # The first error is the one to report.
+            with suppress(MlflowException):
+                self._client.set_terminated(run.run_id, "FAILED")
+            raise
+        self._client.set_terminated(run.run_id)
+        return str(created.version)
 
-    def _end(self, run: _Run.Info, status: str) -> None:
-        self._server.send("runs/update", {"run_id": run.run_id, "status": status, "end_time": _now()}, dict)
-
-    def _log(self, run: _Run.Info, card: ModelCard) -> None:
-        now = _now()
+    def _log(self, run_id: str, card: ModelCard) -> None:
         parameters = {
             "estimator": card.estimator,
             "test_size": card.data.test_size,
             "seed": card.data.seed,
             **card.hyperparameters,
         }
-        self._server.send(
-            "runs/log-batch",
-            {
-                "run_id": run.run_id,
-                "params": _tags(parameters),
-                "metrics": [
-                    {"key": key, "value": value, "timestamp": now, "step": 0} for key, value in _metrics(card).items()
-                ],
-                "tags": _tags({**_version_tags(card), "data_sha256": card.data.sha256}),
-            },
-            dict,
+        now = time.time_ns() // 1_000_000
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, now, 0) for name, value in _metrics(card).items()],
+            params=[Param(name, str(value)) for name, value in parameters.items()],
         )
-        dataset = {
-            "name": card.data.name,
-            "digest": card.data.sha256[:_MAX_DIGEST],
-            "source_type": "local",
-            "source": msgspec.json.encode({"name": card.data.name, "sha256": card.data.sha256}).decode(),
-            "profile": msgspec.json.encode({"num_rows": card.data.rows, "num_features": len(card.features)}).decode(),
-        }
-        context = _tags({"mlflow.data.context": "training"})
-        self._server.send(
-            "runs/log-inputs", {"run_id": run.run_id, "datasets": [{"tags": context, "dataset": dataset}]}, dict
+        dataset = Dataset(
+            name=card.data.name,
+            digest=card.data.sha256[:_MAX_DIGEST_CHARACTERS],
+            source_type="local",
+            source=msgspec.json.encode({"name": card.data.name, "sha256": card.data.sha256}).decode(),
+            profile=msgspec.json.encode({"num_rows": card.data.rows, "num_features": len(card.features)}).decode(),
         )
-
-    def _upload_plots(self, folder: str, card: ModelCard) -> None:
-        drawn = {ACCURACY_FILE: plots.accuracy_over_time([*self._points(), _point(card)])}
+        self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+        folder = self._store.existing(card.model_version)
+        for name in FILES:
+            if (folder / name).exists():
+                self._client.log_artifact(run_id, str(folder / name), MODEL_FOLDER)
+        self._client.log_text(run_id, plots.accuracy_over_time([*self._points(), _point(card)]), ACCURACY_FILE)
         if len(card.classes) <= _MAX_CLASSES:
-            drawn[CONFUSION_MATRIX_FILE] = plots.confusion_matrix(card.classes, card.metrics.confusion_matrix)
-        with tempfile.TemporaryDirectory() as name:
-            for file, picture in drawn.items():
-                path = Path(name) / file
-                path.write_text(picture, encoding="utf-8")
-                self._server.upload(path, f"{folder}/{file}")
+            matrix = plots.confusion_matrix(card.classes, card.metrics.confusion_matrix)
+            self._client.log_text(run_id, matrix, CONFUSION_MATRIX_FILE)
 
     def _points(self) -> list[plots.Point]:
-        """Those of the versions before, oldest first, from their tags: no file has to be fetched."""
+        """Return those of the previous versions, oldest first, from their tags, which need no download."""
         points = []
         for found, _ in zip(self._model.versions(), range(_MAX_POINTS), strict=False):
             with suppress(ValueError):
@@ -281,24 +251,22 @@ class MlflowRegistry:
         return points[::-1]
 
     def _experiment_id(self) -> str:
-        with suppress(RegistryNotFoundError):
-            answer = self._server.get("experiments/get-by-name", _ExperimentAnswer, experiment_name=self._experiment)
-            return answer.experiment.experiment_id
-        return self._server.send("experiments/create", {"name": self._experiment}, _ExperimentCreated).experiment_id
+        experiment = self._client.get_experiment_by_name(self._experiment)
+        return str(experiment.experiment_id if experiment else self._client.create_experiment(self._experiment))
 
     def _ensure_model(self) -> None:
         try:
-            self._server.send("registered-models/create", {"name": self._model.name}, dict)
-        except RegistryError:
-            # It is there already; if it is not, this says why.
-            self._server.get("registered-models/get", dict, name=self._model.name)
+            self._client.create_registered_model(self._model.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
 
     def _make_champion(self, found: ModelVersion, model: RegisteredModel) -> None:
-        self._set_alias(CHAMPION, found.version)
-        if model.alias(CHALLENGER) == found.version:
-            body = {"name": self._model.name, "alias": CHALLENGER}
-            self._server.send("registered-models/alias", body, dict, method="DELETE")
-        # As an API that follows does with its store; one that shares this one need not wait for its next look.
+        with self._writing():
+            self._client.set_registered_model_alias(self._model.name, CHAMPION, found.version)
+            if model.alias(CHALLENGER) == found.version:
+                self._client.delete_registered_model_alias(self._model.name, CHALLENGER)
+        # An API that shares this store switches without waiting for its next poll of MLflow.
         try:
             self._store.activate(found.version_name)
         except (ArtifactError, OSError) as error:
@@ -306,26 +274,31 @@ class MlflowRegistry:
                 f"{found.version_name} is champion, but not current in {self._store.root}: {error}"
             ) from error
 
-    def _set_alias(self, alias: str, number: str) -> None:
-        body = {"name": self._model.name, "alias": alias, "version": number}
-        self._server.send("registered-models/alias", body, dict)
+    def _write_history(self, numbers: Sequence[str]) -> None:
+        with self._writing():
+            self._client.set_registered_model_tag(self._model.name, HISTORY_TAG, " ".join(numbers))
 
-    def _set_model_tag(self, key: str, value: str) -> None:
-        body = {"name": self._model.name, "key": key, "value": value}
-        try:
-            self._server.send("registered-models/set-tag", body, dict)
-        except RegistryNotFoundError:
-            # The first training failed: nothing is registered, and yet there is something to tell.
-            self._ensure_model()
-            self._server.send("registered-models/set-tag", body, dict)
+
+def _reason(error: Exception, handled: BaseException | None) -> str:
+    """Return the server's message or the first cause, neither of which contains a URI.
+
+    The caller was handling the exception `handled`, which is no cause but is in the chain.
+    """
+    cause: BaseException = error
+    while (next_cause := cause.__cause__ or cause.__context__) not in (None, handled):
+        cause = next_cause
+    if isinstance(cause, TimeoutError):
+        return "does not answer in time"
+    response = getattr(cause, "response", None)
+    if response is not None:
+        return f"answered {response.status_code}: {one_line(response.text)}"
+    if isinstance(cause, MlflowException):
+        return f"reports: {one_line(str(cause))}"
+    return f"cannot be reached: {getattr(cause, 'strerror', None) or one_line(str(cause)) or type(cause).__name__}"
 
 
 def _history(model: RegisteredModel) -> list[str]:
     return model.tag(HISTORY_TAG).split()
-
-
-def _tags(values: Mapping[str, Any]) -> list[dict[str, str]]:
-    return [{"key": key, "value": str(value)} for key, value in values.items()]
 
 
 def _version_tags(card: ModelCard) -> dict[str, str]:
@@ -355,7 +328,7 @@ def _metrics(card: ModelCard) -> dict[str, float]:
 
 
 def _description(card: ModelCard) -> str:
-    """What people read first: the gate's reasons, if it had any."""
+    """Return a summary of the version, with the gate's reasons."""
     reasons = " ".join(card.gate.reasons) if card.gate else ""
     return f"{card.estimator} on {card.data.name}, held-out accuracy {card.metrics.accuracy:.4f}. {reasons}".strip()
 
@@ -363,8 +336,3 @@ def _description(card: ModelCard) -> str:
 def _point(card: ModelCard) -> plots.Point:
     promoted = card.gate is None or card.gate.passed or card.gate.forced
     return plots.Point(card.model_version, card.trained_at, card.metrics.accuracy, promoted)
-
-
-def _now() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000

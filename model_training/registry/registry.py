@@ -1,148 +1,93 @@
-"""Where versions are kept and which one is champion: the store of files, or MLflow (mlflow_registry.py)."""
+"""The registry of versions: it lists them and names the champion, the version that serves."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from model_artifact.card import ModelCard
-from model_artifact.errors import ArtifactError, RegistryError, VersionRejected
-from model_artifact.pickling import Artifact, load_artifact
+from model_artifact.pickling import Artifact
 from model_artifact.store import ArtifactStore
-from model_artifact.training_record import TrainingRecord, read_record, write_record
+from model_artifact.training_record import TrainingRecord
+from model_training.registry.store_registry import StoreRegistry
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+# Of MLflow's client; the environment overrides each.
+_CLIENT_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Its default of 7 takes minutes. A timeout is 120 s, enough for the server to store a large pickle.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    # A redirect could lead a request with credentials to another server.
+    "MLFLOW_ALLOW_HTTP_REDIRECTS": "false",
+    # The output of a training is for its report or its events.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+}
+
 
 class Registry(Protocol):
-    """Every version lies in a store of files first; a registry makes it known and says which one serves."""
+    """Training writes every version into a store first, and then registers it.
+
+    Each method raises a RegistryError if the registry cannot be reached or written.
+    """
 
     def champion(self) -> Artifact | None:
-        """The proved champion; None where there is none yet.
+        """Verify and return the champion; None without one.
 
         Raises:
-            VersionRejected: there is one, but it fails a check.
-            RegistryError: it cannot be asked.
-        """
-
-    def register(self, card: ModelCard) -> None:
-        """Make known the version that was written into the store; it is challenger until it is promoted.
-
-        Raises:
-            RegistryError: it cannot be reached.
-        """
-
-    def promote(self, version: str) -> None:
-        """Prove a version and make it champion.
-
-        Raises:
-            RegistryError: there is no such version, it is refused, or the registry cannot be reached.
-        """
-
-    def roll_back(self) -> str:
-        """Prove the champion before this one and make it champion again; returns its name.
-
-        Raises:
-            RegistryError: there is none, it is refused, or the registry cannot be reached.
+            VersionRejected: the champion fails a check.
         """
 
     def champion_version(self) -> str | None:
-        """The champion's name, unproved; None where there is none.
-
-        Raises:
-            RegistryError: it cannot be asked.
-        """
-
-    def cards(self) -> list[ModelCard]:
-        """The cards of all versions that can be read, newest first.
-
-        Raises:
-            RegistryError: it cannot be asked.
-        """
-
-    def record(self, record: TrainingRecord) -> None:
-        """Keep how a training ended, in place of the one before.
-
-        Raises:
-            RegistryError: it cannot be written.
-        """
-
-    def last_training(self) -> TrainingRecord | None:
-        """How the last training ended; None where that is not known.
-
-        Raises:
-            RegistryError: it cannot be asked.
-        """
-
-
-class StoreRegistry:
-    """The store alone: its pointer names the champion."""
-
-    def __init__(self, store: ArtifactStore, public_keys: Sequence[Ed25519PublicKey] = ()) -> None:
-        self._store = store
-        self._public_keys = public_keys
-
-    def champion(self) -> Artifact | None:
-        version = self.champion_version()
-        return None if version is None else self._proved(version)
+        """Return the champion's name without verifying it; None without one."""
 
     def register(self, card: ModelCard) -> None:
-        """Nothing to do: what lies in the store is known."""
+        """Register a version of the store; it is challenger until it is promoted."""
 
     def promote(self, version: str) -> None:
-        self._proved(version)
-        try:
-            self._store.activate(version)
-        except OSError as error:
-            raise self._not_written(error) from error
+        """Verify a version and make it champion.
+
+        Raises:
+            VersionRejected: the version fails a check.
+            RegistryError: there is no such version.
+        """
 
     def roll_back(self) -> str:
-        try:
-            version = self._store.previous()
-            self._proved(version)
-            self._store.roll_back(version)
-        except ArtifactError as error:
-            raise RegistryError(str(error)) from error
-        except OSError as error:
-            raise self._not_written(error) from error
-        return version
+        """Verify the previous champion, make it champion again and return its name.
 
-    def champion_version(self) -> str | None:
-        return self._store.current_or_none()
+        Raises:
+            VersionRejected: the previous champion fails a check.
+            RegistryError: there is no previous champion.
+        """
 
     def cards(self) -> list[ModelCard]:
-        return self._store.cards(self._public_keys)
+        """Return the cards of all versions, newest first; rejected cards are left out."""
 
     def record(self, record: TrainingRecord) -> None:
-        try:
-            write_record(self._store.root, record)
-        except OSError as error:
-            raise self._not_written(error) from error
+        """Replace the outcome of the last training."""
 
     def last_training(self) -> TrainingRecord | None:
-        return read_record(self._store.root)
-
-    def _not_written(self, error: OSError) -> RegistryError:
-        return RegistryError(f"{self._store.root} cannot be written: {error.strerror}")
-
-    def _proved(self, version: str) -> Artifact:
-        try:
-            return load_artifact(self._store.existing(version), version, self._public_keys)
-        except ArtifactError as error:
-            raise VersionRejected(f"version {version} is refused: {error}") from error
+        """Return the outcome of the last training; None if it is unknown."""
 
 
 def open_registry(
     store: ArtifactStore, public_keys: Sequence[Ed25519PublicKey], environ: Mapping[str, str]
 ) -> Registry:
-    """The registry that the environment names: MLflow where MLFLOW_TRACKING_URI is set, else the store alone.
+    """Return the registry in MLflow if MLFLOW_TRACKING_URI is set, else the store; send no request yet.
+
+    MLflow's client reads its other variables, such as credentials, from the environment of the process.
 
     Raises:
-        RegistryError: one of MLflow's variables cannot be used; the server is not asked yet.
+        RegistryError: one of MLflow's variables is invalid.
     """
     if not environ.get("MLFLOW_TRACKING_URI", "").strip():
         return StoreRegistry(store, public_keys)
+    for name, value in _CLIENT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    # Imported here: MLflow takes 2 s, and reads these variables while it is imported.
     from model_training.registry.mlflow_registry import MlflowRegistry
 
     return MlflowRegistry(store, public_keys, environ)

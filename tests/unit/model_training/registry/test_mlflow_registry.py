@@ -14,7 +14,8 @@ from model_artifact.pickling import CARD_FILE, MODEL_FILE, load_artifact
 from model_artifact.signature import SIGNATURE_FILE, new_key, read_private_key, read_public_keys
 from model_artifact.store import ArtifactStore
 from model_artifact.training_record import TrainingRecord
-from model_training.registry.registry import Registry, StoreRegistry, open_registry
+from model_training.registry.registry import Registry, open_registry
+from model_training.registry.store_registry import StoreRegistry
 from tests.mlflow_stack import BUCKET, MlflowStack
 
 
@@ -148,7 +149,7 @@ def test_a_file_that_was_changed_in_the_bucket_is_no_champion(
     assert pickled == (store.folder(version) / MODEL_FILE).read_bytes()
     mlflow_stack.put(key, pickled[:-1] + b"!")
     elsewhere = ArtifactStore(store.root.parent / "elsewhere")
-    with pytest.raises(RegistryError, match=f"version {version} is refused: .* does not have the SHA-256"):
+    with pytest.raises(RegistryError, match=f"version {version} is rejected: .* does not have the SHA-256"):
         open_registry(elsewhere, (), mlflow_environ).champion()
     assert elsewhere.versions() == []
     mlflow_stack.put(key, pickled)
@@ -163,7 +164,7 @@ def test_with_a_public_key_only_what_is_signed_is_champion(
     registry.register(card_of(store, version))
     registry.promote(version)
     careful = open_registry(ArtifactStore(tmp_path / "elsewhere"), keys, mlflow_environ)
-    with pytest.raises(RegistryError, match=r"is refused: .* is missing: this version is not signed"):
+    with pytest.raises(RegistryError, match=r"is rejected: .* is missing: this version is not signed"):
         careful.champion()
     assert careful.cards() == []
 
