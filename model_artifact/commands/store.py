@@ -157,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         " (the environment's MODEL_PUBLIC_KEY, if set)",
     )
     parser = argparse.ArgumentParser(
-        prog="python -m model_training.store",
+        prog="tabular store",
         description="Look at the versions in the store and switch between them. A running API takes a switch up by"
         " itself, without a dropped request.",
     )
