@@ -2,10 +2,10 @@
 .DEFAULT_GOAL := help
 PYTHON_VENV := .venv/bin/python
 
-.PHONY: help run logs train test lint format bench screenshots up down deploy lock
+.PHONY: help run logs train test test-system lint format bench screenshots up down deploy lock
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 run: ## start everything as local processes: https://localhost:8443/ (LOGS=1 shows their logs)
 	@sh local_stack/setup.sh local
@@ -16,22 +16,26 @@ logs: ## follow the log files of what `make run` started
 	if ! [ -e "$$1" ]; then echo "make logs: there is no log file $$1; start the stack first: make run." >&2; exit 1; fi; \
 	exec tail -n 20 -F "$$@"
 
-train: ## train a new version and make it current (a running API takes it up by itself)
+train: ## train a model; a running API serves it if it passes the gate
 	@sh local_stack/setup.sh local
-	@$(PYTHON_VENV) -m model_training.train
+	@.venv/bin/tabular train
 
 test: ## run every test that this machine can run
 	@sh local_stack/setup.sh dev
 	@$(MAKE) --no-print-directory -j setup-policy setup-kserve setup-mlflow
 	@CHECKOV=.venv-policy/bin/checkov $(PYTHON_VENV) -m pytest $(PYTEST_ARGS)
 
-# Each is a minute of one core, so they run side by side.
+# Each takes a minute of one core, so they run at the same time.
 setup-%:
 	@sh local_stack/setup.sh $*
 
-lint: ## check style and types
+test-system: ## run the black-box tests against what `make run` started, or BASE_URL=https://... CA_CERT=ca.crt
 	@sh local_stack/setup.sh dev
-	@$(PYTHON_VENV) -m pytest -q tests/style
+	@$(if $(BASE_URL),,BASE_URL=https://localhost:8443 CA_CERT=.run/certs/ca.crt) $(PYTHON_VENV) -m pytest tests/system $(PYTEST_ARGS)
+
+lint: ## check style, types, imports between packages, and shell scripts
+	@sh local_stack/setup.sh dev
+	@$(PYTHON_VENV) -m pytest -q tests/style tests/scripts/test_shellcheck.py
 
 format: ## rewrite the Python files in the project's style
 	@sh local_stack/setup.sh dev

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install what `make run` and `make test` need: a virtual environment with pinned packages, Nginx, openssl.
+# Install what `make run` and `make test` need: a virtual environment with pinned packages and the command `tabular`,
+# Nginx, openssl.
 #
 # Usage: local_stack/setup.sh local|dev|policy|kserve|mlflow      (a name of requirements/*.txt)
 #
@@ -91,5 +92,15 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$state" ]; then
     # shellcheck disable=SC2086 # an option or none
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes $options \
         -r "requirements/$wanted.txt" || fail "pip failed (see above); check the network and try again"
+    echo "$state" >"$stamp"
+fi
+
+# The command `tabular`, installed from this checkout. A linked environment belongs to another checkout, which keeps it.
+stamp=$venv/.installed-project
+state=$(cksum <pyproject.toml)
+if [ "$venv" = .venv ] && ! { [ -L "$venv" ] && [ -x "$venv/bin/tabular" ]; } &&
+    [ "$(cat "$stamp" 2>/dev/null)" != "$state" ]; then
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation \
+        --editable . || fail "pip could not install the command tabular (see above); remove $venv and try again"
     echo "$state" >"$stamp"
 fi

@@ -222,7 +222,7 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m model_training.train",
+        prog="tabular train",
         description="Train a classifier, judge it on held-out rows, write it into the store, and make it champion"
         " unless the gate rejects it.",
         epilog="The status is 0 if it became champion, 3 if it was rejected, 1 if the training failed and 2 if an"

@@ -15,14 +15,14 @@ usage: tabular keys new-key FOLDER        make a pair of keys that sign versions
 
 def main(arguments: list[str]) -> int:
     """Run an action; return its exit status, 2 for one that does not exist."""
-    action, *rest = arguments or ["--help"]
+    action = arguments[0] if arguments else "--help"
     if action in ("-h", "--help"):
         sys.stdout.write(USAGE)
         return 0
     if action == "new-api-key":
         from flask_app.commands.keys import main as api_keys
 
-        return api_keys(["new", *rest])
+        return api_keys(arguments)
     from model_artifact.commands.signing import main as signing
 
     return signing(arguments)

@@ -1,4 +1,4 @@
-"""Make API keys: `python -m flask_app.commands.keys new ID`."""
+"""Make API keys: `tabular keys new-api-key ID`, or `python -m flask_app.authentication new ID`."""
 
 import argparse
 import re
@@ -10,9 +10,9 @@ from flask_app.api_keys import ID_PATTERN, hash_key
 
 def main(arguments: list[str] | None = None) -> int:
     """Print a new key and its entry for API_KEYS or API_KEYS_FILE; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m flask_app.authentication", description="Make API keys.")
+    parser = argparse.ArgumentParser(prog="tabular keys", description="Make API keys.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    new = commands.add_parser("new", help="make a key")
+    new = commands.add_parser("new-api-key", aliases=["new"], help="make a key")
     new.add_argument("id", help="name of the client, which the log shows: letters, digits, dots, dashes, underscores")
     key_id = parser.parse_args(arguments).id
     if not re.fullmatch(ID_PATTERN, key_id):
