@@ -70,7 +70,8 @@ def test_the_line_for_cron_trains(tmp_path: Path) -> None:
     [line] = re.findall(r"<!-- tested: cron -->\n```cron\n(.+)\n```", TEXT)
     fields = line.split(maxsplit=5)
     assert re.fullmatch(r"[\d*]+", "".join(fields[:5]))
-    (tmp_path / "model_training").symlink_to(ROOT / "model_training")
+    for package in ("model_artifact", "model_training", "table_io"):
+        (tmp_path / package).symlink_to(ROOT / package)
     (tmp_path / ".venv/bin").mkdir(parents=True)
     (tmp_path / ".venv/bin/python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     (tmp_path / ".venv/bin/python").chmod(0o755)

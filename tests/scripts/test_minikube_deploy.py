@@ -15,7 +15,10 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 BASH = os.environ.get("BASH_UNDER_TEST") or shutil.which("bash")
-COPIED = ("flask_app", "model_training", "streamlit_app", ".streamlit", "nginx", "requirements", "k8s")
+COPIED = (
+    *("flask_app", "http_service", "model_artifact", "model_training", "streamlit_app", "table_io", "training_service"),
+    *(".streamlit", "nginx", "requirements", "k8s"),
+)
 # What the script uses beside the tools it checks for.
 COMMON_TOOLS = "awk cat chmod cut dirname env find grep mkdir mktemp mv rm sed sh sleep sort tail touch tr uname"
 
@@ -178,7 +181,8 @@ def test_second_deployment_builds_and_starts_nothing(lab):
         ("model_training/train.py", {"flask-api"}),
         ("requirements/ui.txt", {"streamlit-ui"}),
         (".streamlit/config.toml", {"streamlit-ui"}),
-        ("nginx/nginx.conf.template", {"nginx-server"}),
+        ("table_io/new_module.py", {"flask-api", "streamlit-ui"}),
+        ("nginx/conf.d/canary.http.conf.template", {"nginx-server"}),
         ("Dockerfile.nginx-server", {"nginx-server"}),
         (".dockerignore", {"flask-api", "streamlit-ui", "nginx-server"}),
         ("flask_app/__pycache__/module.cpython-313.pyc", set()),
