@@ -5,7 +5,9 @@ REQUIRE_ALL=1 turns every skip into a failure: on the build machine nothing may 
 
 import itertools
 import os
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,14 +15,58 @@ from tests.mlflow_stack import MlflowStack
 from tests.stacks import ComposeStack, ProcessStack
 
 FIXTURES = {"processes": "process_stack", "compose": "compose"}
+ORDER = ["style", "unit", "manifests", "scripts", "local_stack", "readme", "system", "containers"]
+# With one of these a unit test talks to a process; a test that starts its own carries the mark.
+PROCESS_FIXTURES = {
+    "start_server",
+    "gunicorn_command",
+    "real_api",
+    "digits_api",
+    "make_service",
+    "mlflow_stack",
+    "start",
+}
+CONTAINERS = re.compile(r"^tests/containers/|\[compose|for_compose")
+# Chromium drops its connections when a container's network comes or goes, so its tests run after those of containers.
+BROWSER = re.compile(r"^tests/(system/test_browser|system/test_docs_page|local_stack/test_train_page)\.py")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Cheap tests first: whoever broke something small should not wait for images to be built.
-    order = ["style", "unit", "manifests", "scripts", "local_stack", "readme", "system", "containers"]
-    rank = {name: index for index, name in enumerate(order)}
-    folders = {item: item.path.relative_to(item.config.rootpath / "tests").parts[0] for item in items}
-    items.sort(key=lambda item: (rank.get(folders[item], len(order)), "compose" in item.name))
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    folders = {item: item.path.relative_to(config.rootpath / "tests").parts[0] for item in items}
+    for item in items:
+        if CONTAINERS.search(item.nodeid):
+            item.add_marker("containers")
+            # The first one builds the images.
+            item.add_marker(pytest.mark.timeout(900))
+        elif folders[item] not in ("style", "unit") or PROCESS_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("processes")
+
+    def rank(item: pytest.Item) -> tuple[bool, int, bool]:
+        # Cheap tests first: a small mistake should not wait for images. Several workers begin with the longest part.
+        first = hasattr(config, "workerinput") and _group(item.nodeid) == "containers"
+        folder = ORDER.index(folders[item]) if folders[item] in ORDER else len(ORDER)
+        return not first, folder, bool(CONTAINERS.search(item.nodeid))
+
+    items.sort(key=rank)
+
+
+def _group(nodeid: str) -> str:
+    """Return what runs in one worker: the tests of a file, or all that need containers, which exist once."""
+    return "containers" if CONTAINERS.search(nodeid) or BROWSER.search(nodeid) else nodeid.split("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker one group after the other, in our order."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    config.option.loadscopereorder = False
+    return Groups(config, log)
 
 
 @pytest.hookimpl(hookwrapper=True)
