@@ -11,42 +11,26 @@ from typing import Any
 
 import pytest
 
+from tests.marks import CONTAINERS, mark
 from tests.mlflow_stack import MlflowStack
 from tests.stacks import ComposeStack, ProcessStack
 
 FIXTURES = {"processes": "process_stack", "compose": "compose"}
 ORDER = ["style", "unit", "manifests", "scripts", "local_stack", "readme", "system", "containers"]
-# With one of these a unit test talks to a process; a test that starts its own carries the mark.
-PROCESS_FIXTURES = {
-    "start_server",
-    "gunicorn_command",
-    "real_api",
-    "digits_api",
-    "make_service",
-    "mlflow_stack",
-    "start",
-}
-CONTAINERS = re.compile(r"^tests/containers/|\[compose|for_compose")
 # Chromium drops its connections when a container's network comes or goes, so its tests run after those of containers.
 BROWSER = re.compile(r"^tests/(system/test_browser|system/test_docs_page|local_stack/test_train_page)\.py")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    folders = {item: item.path.relative_to(config.rootpath / "tests").parts[0] for item in items}
     for item in items:
-        if CONTAINERS.search(item.nodeid):
-            item.add_marker("containers")
-            # The first one builds the images.
-            item.add_marker(pytest.mark.timeout(900))
-        elif folders[item] not in ("style", "unit") or PROCESS_FIXTURES & set(getattr(item, "fixturenames", ())):
-            item.add_marker("processes")
+        mark(item)
 
     def rank(item: pytest.Item) -> tuple[bool, int, bool]:
         # Cheap tests first: a small mistake should not wait for images. Several workers begin with the longest part.
         first = hasattr(config, "workerinput") and _group(item.nodeid) == "containers"
-        folder = ORDER.index(folders[item]) if folders[item] in ORDER else len(ORDER)
-        return not first, folder, bool(CONTAINERS.search(item.nodeid))
+        folder = item.nodeid.split("/")[1]
+        return not first, ORDER.index(folder) if folder in ORDER else len(ORDER), bool(CONTAINERS.search(item.nodeid))
 
     items.sort(key=rank)
 
