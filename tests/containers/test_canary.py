@@ -123,7 +123,7 @@ def test_a_challenger_that_dies_costs_no_request(canary: ComposeStack) -> None:
         time.sleep(4)
     assert set(load.of(0)) == {200}
     docker("start", challenger)
-    canary.wait_until_healthy()
+    canary.wait_until_ready()
 
 
 def test_abort_under_load_loses_nothing(canary: ComposeStack) -> None:
@@ -133,17 +133,20 @@ def test_abort_under_load_loses_nothing(canary: ComposeStack) -> None:
         aborted = Load(canary, 200).run()
     assert set(load.of(0)) == {200}
     assert aborted.of(1) == {"champion": 200}
-    assert canary.run("ps", "-q", "flask-api-canary").stdout.split() == [] or not running(canary, "flask-api-canary")
+    assert not running(canary, "flask-api-canary")
 
 
 def running(stack: ComposeStack, service: str) -> list[str]:
-    ids = stack.run("ps", "-q", service).stdout.split()
-    return [one for one in ids if docker("inspect", "--format", "{{.State.Running}}", one).strip() == "true"]
+    return [
+        one
+        for one in stack.containers(service)
+        if docker("inspect", "--format", "{{.State.Running}}", one).strip() == "true"
+    ]
 
 
 def test_promote_under_load_loses_nothing(canary: ComposeStack) -> None:
     canary.run("start", "flask-api-canary")
-    canary.wait_until_healthy()
+    canary.wait_until_ready()
     challenger = docker("exec", running(canary, "flask-api-canary")[0], "cat", "/artifacts/current").strip()
     script(canary, "share", "40")
     time.sleep(1)
