@@ -1,8 +1,10 @@
 # One verb a target; `make help` lists them.
 .DEFAULT_GOAL := help
 PYTHON_VENV := .venv/bin/python
+# One worker waits for containers most of the time; two keep two cores busy.
+TEST_WORKERS ?= 3
 
-.PHONY: help run logs train test test-system lint format bench screenshots up down deploy lock
+.PHONY: help run logs train test test-fast test-system lint format bench screenshots up down deploy lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -23,7 +25,11 @@ train: ## train a model; a running API serves it if it passes the gate
 test: ## run every test that this machine can run
 	@sh local_stack/setup.sh dev
 	@$(MAKE) --no-print-directory -j setup-policy setup-kserve setup-mlflow
-	@CHECKOV=.venv-policy/bin/checkov $(PYTHON_VENV) -m pytest $(PYTEST_ARGS)
+	@CHECKOV=.venv-policy/bin/checkov $(PYTHON_VENV) -m pytest -n $(TEST_WORKERS) $(PYTEST_ARGS)
+
+test-fast: ## run style, types and the unit tests that start no process (about a minute)
+	@sh local_stack/setup.sh dev
+	@$(PYTHON_VENV) -m pytest -n 2 -m "not processes and not containers" tests/style tests/unit $(PYTEST_ARGS)
 
 # Each takes a minute of one core, so they run at the same time.
 setup-%:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks import report, wrk
-from benchmarks.measures import cold_start, curves, direct, edge, fairness, files, memory, overload
+from benchmarks.measures import cold_start, curves, direct, edge, fairness, files, memory, overload, stalls
 from benchmarks.measures.context import Context
 from benchmarks.samples import Samples
 from benchmarks.servers import Server, servers
@@ -22,6 +22,7 @@ MEASURES: dict[str, Callable[[Context], None]] = {
     "cold-start": cold_start.measure_cold_start,
     "fairness": fairness.measure_fairness,
     "overload": overload.measure_overload,
+    "stalls": stalls.measure_stalls,
     "memory": memory.measure_memory,
     "connections": curves.measure_connections,
     "rows": curves.measure_rows,

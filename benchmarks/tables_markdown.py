@@ -20,6 +20,7 @@ from benchmarks.names import (
     OVERLOAD,
     READY,
     ROW_CONNECTIONS,
+    STALLS,
 )
 from benchmarks.samples import Samples
 from benchmarks.servers import Server
@@ -49,6 +50,7 @@ def tables(samples: Samples, servers: dict[str, Server]) -> list[str]:
             _by_server(samples, servers, "Cold start", COLD_START, start),
             _values(samples, FAIRNESS, "One row at 16 connections beside two streamed files"),
             _values(samples, OVERLOAD, "Twice the capacity of one worker offered for 30 s, open loop"),
+            _values(samples, STALLS, "Milliseconds of one request beside others that stall or are made to be slow"),
             _values(samples, BY_CONNECTIONS, "One row, 1 to 1,000 connections"),
             _rows(samples, "1 to 10,000,000 rows, one client", BY_ROWS),
             _values(samples, BY_TREES, "10 to 10,000 trees, four features"),

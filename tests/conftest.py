@@ -5,22 +5,52 @@ REQUIRE_ALL=1 turns every skip into a failure: on the build machine nothing may 
 
 import itertools
 import os
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from tests.marks import CONTAINERS, mark
 from tests.mlflow_stack import MlflowStack
 from tests.stacks import ComposeStack, ProcessStack
 
 FIXTURES = {"processes": "process_stack", "compose": "compose"}
+ORDER = ["style", "unit", "manifests", "scripts", "local_stack", "readme", "system", "containers"]
+# Chromium drops its connections when a container's network comes or goes, so its tests run after those of containers.
+BROWSER = re.compile(r"^tests/(system/test_browser|system/test_docs_page|local_stack/test_train_page)\.py")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Cheap tests first: whoever broke something small should not wait for images to be built.
-    order = ["style", "unit", "manifests", "scripts", "local_stack", "readme", "system", "containers"]
-    rank = {name: index for index, name in enumerate(order)}
-    folders = {item: item.path.relative_to(item.config.rootpath / "tests").parts[0] for item in items}
-    items.sort(key=lambda item: (rank.get(folders[item], len(order)), "compose" in item.name))
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        mark(item)
+
+    def rank(item: pytest.Item) -> tuple[bool, int, bool]:
+        # Cheap tests first: a small mistake should not wait for images. Several workers begin with the longest part.
+        first = hasattr(config, "workerinput") and _group(item.nodeid) == "containers"
+        folder = item.nodeid.split("/")[1]
+        return not first, ORDER.index(folder) if folder in ORDER else len(ORDER), bool(CONTAINERS.search(item.nodeid))
+
+    items.sort(key=rank)
+
+
+def _group(nodeid: str) -> str:
+    """Return what runs in one worker: the tests of a file, or all that need containers, which exist once."""
+    return "containers" if CONTAINERS.search(nodeid) or BROWSER.search(nodeid) else nodeid.split("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker one group after the other, in our order."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    config.option.loadscopereorder = False
+    return Groups(config, log)
 
 
 @pytest.hookimpl(hookwrapper=True)

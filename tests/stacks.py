@@ -11,15 +11,28 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_LINE = "everything is ready"
+# Where a container answers as soon as it can work.
+READY_URLS = {
+    "flask-api": "http://{}:5000/ready",
+    "flask-api-canary": "http://{}:5000/ready",
+    "flask-api-shadow": "http://{}:5000/ready",
+    "training-api": "http://{}:5001/ready",
+    "mlflow-server": "http://{}:5002/health",
+    "streamlit-ui": "http://{}:8501/_stcore/health",
+    "nginx-server": "http://{}:8080/",
+}
 
 
 def free_ports(count: int) -> list[int]:
@@ -160,6 +173,7 @@ class ComposeStack:
         self.ca_cert = str(folder / "ca.crt")
         self.env = {
             **os.environ,
+            "COMPOSE_PROJECT_NAME": self.project,
             "HTTPS_PORT": str(https),
             "HTTP_PORT": str(http),
             "API_PORTS": free_port_range(10),
@@ -172,7 +186,7 @@ class ComposeStack:
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `docker compose ARGUMENTS` for this project; a failure shows its output."""
         done = subprocess.run(
-            [*compose_command(), "-p", self.project, *arguments],
+            [*compose_command(), *arguments],
             cwd=ROOT,
             env=self.env,
             capture_output=True,
@@ -183,9 +197,12 @@ class ComposeStack:
             raise AssertionError(f"compose {' '.join(arguments)}: {done.stdout[-4000:]}\n{done.stderr[-4000:]}")
         return done
 
-    def containers(self, service: str) -> list[str]:
-        """Return the ids of the service's running containers."""
-        return self.run("ps", "-q", service).stdout.split()
+    def containers(self, *service: str) -> list[str]:
+        """Return the ids of the containers of a service, or of all services."""
+        # docker-compose 1.29 needs a second for the same answer.
+        labels = [f"project={self.project}", *(f"service={name}" for name in service)]
+        filters = [f"--filter=label=com.docker.compose.{label}" for label in labels]
+        return _docker("ps", "-aq", "--no-trunc", *filters).split()
 
     def __enter__(self) -> Self:
         require_docker()
@@ -203,24 +220,60 @@ class ComposeStack:
 
     def wait_until_healthy(self, seconds: float = 120.0) -> None:
         """Wait until every container is healthy or has ended without an error."""
+        health = "{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}"
+        self._wait_for_each(health, lambda state: state in ("healthy", "exited 0"), seconds)
+
+    def wait_until_ready(self, seconds: float = 120.0) -> None:
+        """Wait until every container answers; Docker's own checks come 5 s later."""
+        # Elsewhere Docker runs in a virtual machine, whose addresses cannot be reached.
+        if sys.platform != "linux":
+            return self.wait_until_healthy(seconds)
+        service = '{{index .Config.Labels "com.docker.compose.service"}}'
+        where = "{{.State.Status}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}} " + service
+        return self._wait_for_each(where, _answers, seconds)
+
+    def _wait_for_each(self, template: str, is_good: Callable[[str], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        state = "{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}"
-        done = '{{if eq .State.Status "exited"}}{{if eq .State.ExitCode 0}}healthy{{end}}{{else}}' + state + "{{end}}"
-        template = "{{.Name}} " + done
+        ended = "exited {{.State.ExitCode}}"
+        template = '{{if eq .State.Status "exited"}}' + ended + "{{else}}" + template + "{{end}}"
         while True:
-            ids = self.run("ps", "-q").stdout.split()
-            states = subprocess.run(
-                ["docker", "inspect", "--format", template, *ids], capture_output=True, text=True, check=False
-            ).stdout
-            if ids and all(state.endswith(" healthy") for state in states.splitlines()):
+            states = _docker("inspect", "--format", template, *self.containers(), check=False).splitlines()
+            if states and all(map(is_good, states)):
                 return
             if time.monotonic() > deadline:
                 logs = self.run("logs", "--tail", "30", check=False).stdout
                 raise AssertionError(f"not healthy within {seconds} s:\n{states}\n{logs}")
-            time.sleep(0.5)
+            time.sleep(0.2)
 
     def __exit__(self, *_: TracebackType | object) -> None:
         self.run("down", "--volumes", "--timeout", "20", "--remove-orphans", check=False)
+
+
+def _docker(*arguments: str, check: bool = True) -> str:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=check).stdout
+
+
+def _answers(state: str) -> bool:
+    """Return whether a container, as `wait_until_ready` describes it, can work or has ended without error."""
+    if state == "exited 0":
+        return True
+    status, address, service = [*state.split(), "", ""][:3]
+    if status != "running" or service not in READY_URLS:
+        return False
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+    try:
+        with opener.open(READY_URLS[service].format(address), timeout=2):
+            return True
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code < 500
+    except OSError:
+        return False
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Leave the answer as it is."""
 
 
 def compose_command() -> list[str]:

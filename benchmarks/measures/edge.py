@@ -16,7 +16,7 @@ CONNECTIONS = (1, 64)
 
 
 @contextmanager
-def nginx(work: Work, upstream_port: int) -> Iterator[Edge]:
+def nginx(work: Work, upstream_port: int, **settings: str) -> Iterator[Edge]:
     """Nginx as nginx/render.sh configures it, in front of a server on this machine."""
     folder, certs = work.folder / "nginx", work.folder / "certs"
     run(["sh", "nginx/make-certs.sh", str(certs)])
@@ -29,6 +29,7 @@ def nginx(work: Work, upstream_port: int) -> Iterator[Edge]:
         "UI_UPSTREAM": "127.0.0.1:9",
         "CERT_DIR": str(certs),
         "RUN_DIR": str(folder),
+        **settings,
     }
     config = run(["sh", str(ROOT / "nginx" / "render.sh")], environ).strip()
     command = ["sh", "-c", 'PATH=$PATH:/usr/local/sbin:/usr/sbin exec nginx -e stderr -c "$0" -g "daemon off;"', config]

@@ -28,7 +28,6 @@ class Load:
         keepalive: bool = True,
     ) -> None:
         self.results: Counter[tuple[object, str | None, str | None]] = Counter()
-        self.times: list[float] = []
         self._keepalive = keepalive
         self._context = ssl.create_default_context(cafile=stack.ca_cert)
         self._parts = urlsplit(stack.base_url)
@@ -93,7 +92,6 @@ class Load:
                 connection.close()
             with self._lock:
                 self.results[result] += 1
-                self.times.append(time.perf_counter() - began)
             if self._pause:
                 time.sleep(max(0.0, self._pause - (time.perf_counter() - began)))
         connection.close()

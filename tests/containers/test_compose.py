@@ -101,7 +101,7 @@ def served_by(compose: Any, total: int) -> Counter:
 
 def scale(compose: Any, replicas: int) -> None:
     compose.run("up", "-d", "--no-build", "--no-recreate", "--scale", f"flask-api={replicas}")
-    compose.wait_until_healthy()
+    compose.wait_until_ready()
     time.sleep(DNS_SECONDS)
 
 
@@ -131,7 +131,7 @@ def test_a_restarted_nginx_keeps_its_certificates(compose: Any) -> None:
     [nginx] = compose.containers("nginx-server")
     before = docker("exec", nginx, "cat", "/certs/ca.crt", "/certs/tls.crt")
     compose.run("up", "-d", "--no-build", "--no-deps", "--force-recreate", "nginx-server")
-    compose.wait_until_healthy()
+    compose.wait_until_ready()
     [nginx] = compose.containers("nginx-server")
     assert docker("exec", nginx, "cat", "/certs/ca.crt", "/certs/tls.crt") == before
     assert load(compose, 10) == {200: 10}
@@ -150,7 +150,7 @@ def test_stopped_replica_costs_no_request(three: Any) -> None:
     victim = three.containers("flask-api")[0]
     assert load(three, 1000, lambda: docker("stop", victim)) == {200: 1000}
     docker("start", victim)
-    three.wait_until_healthy()
+    three.wait_until_ready()
 
 
 def test_killed_replica_costs_no_request_and_comes_back_elsewhere(three: Any) -> None:
@@ -179,7 +179,7 @@ def test_rolling_restart_costs_no_request(three: Any, keepalive: bool) -> None:
         time.sleep(1)
         for container in three.containers("flask-api"):
             docker("restart", container)
-            three.wait_until_healthy()
+            three.wait_until_ready()
             time.sleep(DNS_SECONDS)
     print(f"rolling restart, keepalive {keepalive}: {dict(load.of(0))}")
     assert load.of(0).keys() == {200}
@@ -244,6 +244,6 @@ def test_parts_stop_by_themselves_in_time(compose: Any) -> None:
         assert inspect(container)["State"]["ExitCode"] in (0, 143), service
     for service in SERVICES:
         docker("start", containers[service])
-    compose.wait_until_healthy()
+    compose.wait_until_ready()
     time.sleep(DNS_SECONDS)
     assert load(compose, 10) == {200: 10}

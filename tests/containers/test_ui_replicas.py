@@ -14,14 +14,14 @@ from tests.containers.test_compose import addresses, docker
 def two(compose: Any) -> Iterator[Any]:
     """Compose with two replicas of the interface, and one again afterwards."""
     compose.run("up", "-d", "--no-build", "--no-recreate", "--scale", "streamlit-ui=2")
-    compose.wait_until_healthy()
+    compose.wait_until_ready()
     # An Nginx before 1.27.3 looks for replicas when it starts (nginx/render.sh).
     compose.run("restart", "nginx-server")
-    compose.wait_until_healthy()
+    compose.wait_until_ready()
     yield compose
     compose.run("up", "-d", "--no-build", "--no-recreate", "--scale", "streamlit-ui=1")
     compose.run("restart", "nginx-server")
-    compose.wait_until_healthy()
+    compose.wait_until_ready()
 
 
 def test_pages_and_uploads_of_a_visitor_reach_one_replica(two: Any) -> None:

@@ -1,7 +1,6 @@
 """`{"instances": [...]}` on `/predict`: every row's right answer, or the names of what is wrong."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,14 +115,10 @@ def test_rows_are_limited(make_app: Callable[..., Flask], trained_store: Path) -
     assert "4 rows" in answer.json["detail"] and "at most 3" in answer.json["detail"]
 
 
-def test_ten_thousand_rows_are_answered_in_no_time(client: FlaskClient) -> None:
-    """About 35 ms on a core of 2025; ten times that is a slow path taken by mistake."""
+def test_ten_thousand_clean_rows_take_the_fast_path(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make bench` measures its speed (JSON of 10,000 rows)."""
+    monkeypatch.setattr("flask_app.resources.predict.parse_json", None)
     rows = np.tile(load_iris().X, (67, 1))[:10_000]
     body = json.dumps({"instances": [dict(zip(NAMES, row, strict=True)) for row in rows.tolist()]})
-    took = []
-    for _ in range(5):
-        began = time.perf_counter()
-        answer = client.post("/predict", data=body, content_type="application/json")
-        took.append(time.perf_counter() - began)
-        assert len(answer.json["predictions"]) == 10_000
-    assert min(took) < 0.35
+    answer = client.post("/predict", data=body, content_type="application/json")
+    assert len(answer.json["predictions"]) == 10_000

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -173,7 +174,7 @@ def test_a_chunked_body_has_the_same_limit(server: Any, body: bytes, length: int
 
 GARBAGE = [
     b"\x00" * 1000,
-    os.urandom(1000),
+    random.Random(0).randbytes(1000),
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 300,
     b"\r\n\r\n\r\n",
     b"GET\r\n\r\n",

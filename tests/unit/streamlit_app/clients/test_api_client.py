@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -195,11 +194,9 @@ def test_unreachable_address(client, running):
 def test_slow_answer_is_given_up_and_not_asked_for_again(client, api, monkeypatch):
     monkeypatch.setattr(api_client, "READ_TIMEOUT_SECONDS", 0.2)
     done = threading.Event()
-    api.replies["/predict"] = lambda _: done.wait(5)
-    started = time.monotonic()
+    api.replies["/predict"] = lambda _: done.wait(30)
     with pytest.raises(ApiAway, match="in time"):
         client.predict(ROW)
-    assert time.monotonic() - started < 2
     assert len(api.predictions()) == 1
     done.set()
 
