@@ -1,4 +1,4 @@
-"""Tables to train from, in one shape."""
+"""Tables to train from, in one form."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from model_artifact.card import Picture
 
-# Rows that are turned into bytes at once, to digest them without a second copy of the table.
+# Rows that are converted to bytes at once; the digest needs no second copy of the table.
 _DIGEST_ROWS = 65_536
 
 
 class DataError(ValueError):
-    """A table cannot be trained from; each of the sentences says what to do, the message is all of them."""
+    """A table cannot be trained from; each sentence names a fault and its remedy, and the message is all of them."""
 
     def __init__(self, *sentences: str) -> None:
         super().__init__(" ".join(sentences))
@@ -25,7 +25,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Column:
-    """A feature of a data set, before any model has seen it."""
+    """A feature of a data set."""
 
     name: str
     unit: str | None
@@ -36,8 +36,8 @@ class Column:
 class Dataset:
     """Rows X of shape (n, len(columns)) and labels y of shape (n,), each an index into `classes`.
 
-    NaN in X is a missing value; target is the name of the column that the labels come from; warnings are sentences
-    about what was changed while the table was read.
+    NaN in X is a missing value; target is the name of the labels' column; warnings are sentences about what was
+    changed while the table was read.
     """
 
     name: str
@@ -51,12 +51,12 @@ class Dataset:
 
     @property
     def sha256(self) -> str:
-        """Hex digest over names, rows and labels, the same on every machine."""
+        """Return the hex digest of names, rows and labels, the same on every machine."""
         names = json.dumps([[column.name for column in self.columns], list(self.classes)])
         digest = hashlib.sha256(names.encode())
         for start in range(0, len(self.X), _DIGEST_ROWS):
             rows = np.array(self.X[start : start + _DIGEST_ROWS], dtype="<f8", order="C")
-            # There are many kinds of NaN, and they mean the same.
+            # There are several bit patterns of NaN.
             rows[np.isnan(rows)] = np.nan
             digest.update(rows.data)
         digest.update(np.ascontiguousarray(self.y, dtype="<i8").data)
@@ -64,9 +64,9 @@ class Dataset:
 
 
 def load_iris() -> Dataset:
-    """Fisher's 150 irises, as scikit-learn ships them: four lengths in centimetres, three species."""
-    # Here, since the training service names the tables and opens none: without scikit-learn it is ready in a quarter of
-    # a second and takes 47 MB, with it 1.6 s and 190 MB.
+    """Return Fisher's 150 irises from scikit-learn: four lengths in centimetres, three species."""
+    # Not at the top: the training service names the tables and opens none. Without scikit-learn it starts in 0.25 s and
+    # takes 47 MB, with it 1.6 s and 190 MB.
     from sklearn import datasets
 
     bunch = datasets.load_iris()
@@ -84,7 +84,7 @@ def load_iris() -> Dataset:
 
 
 def load_digits() -> Dataset:
-    """1,797 handwritten digits, as scikit-learn ships them: pictures of 8x8 pixels, 0 (empty) to 16 (full ink)."""
+    """Return 1,797 handwritten digits from scikit-learn: pictures of 8x8 pixels, from 0 (empty) to 16 (full ink)."""
     from sklearn import datasets
 
     bunch = datasets.load_digits()

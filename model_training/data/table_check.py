@@ -1,4 +1,4 @@
-"""Look at a table before a training: its columns, its classes, what is wrong and what is odd."""
+"""Check a table before a training: its columns, its classes, errors and warnings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from model_training.data.table_source import columns_of, dataset_of, open_table,
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found; classes, with their rows, is None where no usable column was named."""
+    """What a check found; classes, with their rows, is None without a usable target."""
 
     name: str
     rows: int
@@ -28,7 +28,7 @@ class Checked:
     preview: list[list[Any]]
 
     def event(self) -> dict[str, Any]:
-        """As a program reads it."""
+        """Return it as an event, for a program."""
         return {
             "event": "checked",
             "rows": self.rows,
@@ -40,7 +40,7 @@ class Checked:
         }
 
     def text(self) -> str:
-        """As a person reads it."""
+        """Return it as text, for a person."""
         width = max((len(column.name) for column in self.columns), default=0)
         lines = [f"{self.name}: {self.rows:,} rows, {len(self.columns)} columns"]
         for column in self.columns:
@@ -55,7 +55,7 @@ class Checked:
 
 
 def check_table(configuration: Configuration) -> Checked:
-    """Read and check the table that a configuration names; without a target, its columns alone.
+    """Read and check the table that a configuration names; without a target, only its columns.
 
     Raises:
         DataError: it cannot be read.

@@ -1,4 +1,4 @@
-"""CSV and Parquet files to train from: columns of numbers become features, one column holds the classes."""
+"""CSV and Parquet files to train from: columns of numbers are features, one column has the classes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _HOLDS = {
 
 
 class ColumnSummary(msgspec.Struct, frozen=True):
-    """A column of a table as it was found; usable: its values can be a feature's. Bounds are None without numbers."""
+    """A column of a table; usable: it can be a feature. The bounds are None without numbers."""
 
     name: str
     dtype: Kind
@@ -95,7 +95,7 @@ def _check_names(file: str, names: list[str], head: bytes) -> None:
 
 
 def kind_of(column: pa.ChunkedArray) -> Kind:
-    """What a column holds."""
+    """Return what a column holds."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     tests: tuple[tuple[Kind, Sequence[Any]], ...] = (
         ("integer", (pa.types.is_integer,)),
@@ -110,7 +110,7 @@ def kind_of(column: pa.ChunkedArray) -> Kind:
 
 
 def summarise(table: pa.Table) -> list[ColumnSummary]:
-    """What each column holds, in the file's order."""
+    """Return what each column holds, in the file's order."""
     return [_summary(name, table.column(name)) for name in table.column_names]
 
 
@@ -125,7 +125,7 @@ def _summary(name: str, column: pa.ChunkedArray) -> ColumnSummary:
 
 
 def preview(table: pa.Table) -> list[list[Any]]:
-    """The first rows, a list a row, in values that JSON has."""
+    """Return the first rows, a list for each, as values of JSON."""
     rows = table.slice(0, PREVIEW_ROWS).to_pydict()
     return [[_plain(rows[name][index]) for name in rows] for index in range(min(PREVIEW_ROWS, len(table)))]
 
@@ -145,13 +145,13 @@ def make_dataset(
     ignore: Sequence[str] = (),
     units: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """The columns with `target` as classes and every other one that is not ignored as a feature.
+    """Return the data set with `target` as classes and every other column that is not ignored as a feature.
 
-    Rows without a class are left out. Booleans are read as 1 and 0. Missing numbers are NaN. The columns are taken out
-    of `columns` one by one, so that a large table does not lie in memory twice.
+    Rows without a class are left out. Booleans are read as 1 and 0. Missing numbers are NaN. The columns are removed
+    from `columns` one by one, so that memory never has a large table twice.
 
     Raises:
-        DataError: there is no such column, or one that cannot be used; every such column is named.
+        DataError: a column does not exist or cannot be used; every such column is named.
     """
     names = list(columns)
     if target is None:
@@ -165,7 +165,7 @@ def make_dataset(
     kinds = {column: kind_of(columns[column]) for column in features}
     n_rows = len(columns[target])
     labels, classes, kept = _labels(columns[target], target)
-    problems = _refusals(kinds) + _reserved(features, classes)
+    problems = _unusable(kinds) + _reserved(features, classes)
     if problems:
         raise DataError(*problems)
     given = _units(units or {}, features)
@@ -182,7 +182,7 @@ def make_dataset(
     for index, column in enumerate(features):
         values = _numbers(columns.pop(column))
         X[:, index] = values if kept is None else values[kept]
-    # Arrow keeps what it frees for its next table, and there is none.
+    # Arrow keeps freed memory for its next table, and there will be none.
     pa.default_memory_pool().release_unused()
     return Dataset(
         name=name,
@@ -198,19 +198,17 @@ def make_dataset(
 
 
 def _reserved(features: Sequence[str], classes: Sequence[str]) -> list[str]:
-    # The API would refuse every file to score that has the features.
+    # The API would reject every file that has such a feature.
     added = {"prediction", "class_name", "error", *(f"probability_{name}" for name in classes)}
     names = [name for name in features if name in added]
-    return (
-        [f"{columns_named(names, 'has', 'have')} a name that predictions give to theirs; rename it."] if names else []
-    )
+    return [f"{columns_named(names, 'has', 'have')} a name of a column of the predictions; rename it."] if names else []
 
 
 def class_counts(table: pa.Table, target: str) -> dict[str, int]:
-    """How many rows each class has.
+    """Return how many rows each class has.
 
     Raises:
-        DataError: the column cannot be one of classes.
+        DataError: the column cannot be the target.
     """
     if target not in table.column_names:
         raise DataError(f"There is no column {target} (target); there are {listed(table.column_names)}.")
@@ -218,8 +216,8 @@ def class_counts(table: pa.Table, target: str) -> dict[str, int]:
     return dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
 
 
-def _refusals(kinds: Mapping[str, Kind]) -> list[str]:
-    """A sentence for each kind of column that cannot be a feature, naming the columns."""
+def _unusable(kinds: Mapping[str, Kind]) -> list[str]:
+    """Return a sentence for each kind of column that cannot be a feature, with the columns' names."""
     problems = []
     for kind in dict.fromkeys(kinds.values()):
         names = [name for name in kinds if kinds[name] == kind]
@@ -239,7 +237,7 @@ def _refusals(kinds: Mapping[str, Kind]) -> list[str]:
 def _labels(
     column: pa.ChunkedArray, target: str
 ) -> tuple[NDArray[np.int64], tuple[str, ...], NDArray[np.bool_] | None]:
-    """Class indices, the classes' names, and which rows have a class (None: all)."""
+    """Return class indices, the classes' names, and which rows have a class (None: all)."""
     kind = kind_of(column)
     if kind == "empty":
         raise DataError(f"Column {target} has no value at all; choose another column to predict.")
@@ -255,7 +253,7 @@ def _labels(
                 f"Column {target} holds numbers with fractions, and classes are text or whole numbers; choose another"
                 " column, or replace its numbers with classes such as low and high."
             )
-        # A whole number that a double does not hold would merge with its neighbour.
+        # Two large whole numbers can be the same double.
         column = _decoded(column) if kind == "integer" else pa.chunked_array([_whole(numbers)])
     else:
         column = column.cast(pa.string())
@@ -263,8 +261,8 @@ def _labels(
     values = pc.unique(column.drop_null()).sort()
     if len(values) > MAX_CLASSES:
         raise DataError(
-            f"Column {target} has {len(values):,} different values, and a model tells apart at most {MAX_CLASSES:,}"
-            " classes; choose another column, or group its values."
+            f"Column {target} has {len(values):,} different values, and a model has at most {MAX_CLASSES:,} classes;"
+            " choose another column, or group its values."
         )
     classes = tuple(str(value) for value in values.to_pylist())
     too_long = next((name for name in classes if len(name) > MAX_NAME), None)
@@ -296,7 +294,7 @@ def _whole(numbers: NDArray[np.float64]) -> pa.Array:
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """The column's values, NaN where one is missing."""
+    """Return the column's values, NaN for a missing one."""
     column = _decoded(column)
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
@@ -309,7 +307,7 @@ def _units(units: Mapping[str, Any], features: Sequence[str]) -> dict[str, str]:
     given = {}
     for name, unit in units.items():
         if name not in features:
-            raise DataError(f"The units name {name}, which is no feature; there are {listed(features)}.")
+            raise DataError(f"The units name {name}, which is not a feature; there are {listed(features)}.")
         if not isinstance(unit, str) or not unit.strip() or len(unit) > MAX_NAME:
             raise DataError(f'The unit of {name} must be text, such as {name} = "cm".')
         given[name] = unit
@@ -317,11 +315,11 @@ def _units(units: Mapping[str, Any], features: Sequence[str]) -> dict[str, str]:
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
-    """Names as a sentence has them, the first few of many."""
+    """Return names as a list in a sentence, the first of many."""
     shown = [*names[:most], f"{len(names) - most:,} more"] if len(names) > most + 1 else list(names)
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown) or "none"
 
 
 def columns_named(names: Sequence[str], one: str, many: str) -> str:
-    """The beginning of a sentence about columns: "Column a has", "Columns a and b have"."""
+    """Return the start of a sentence about columns: "Column a has", "Columns a and b have"."""
     return f"Column {names[0]} {one}" if len(names) == 1 else f"Columns {listed(names)} {many}"

@@ -1,4 +1,4 @@
-"""The table that a configuration names: one that is built in, or a file."""
+"""Read the table that a configuration names: a built-in one, or a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model_training.data.table_file import MAX_NAME, make_dataset, read_table
 
 
 def open_table(configuration: Configuration) -> pa.Table:
-    """All its columns; a built-in table has its classes as the last one.
+    """Return all columns; the last one of a built-in table is its classes.
 
     Raises:
         DataError: it cannot be read.
@@ -27,7 +27,7 @@ def open_table(configuration: Configuration) -> pa.Table:
 
 
 def read_dataset(configuration: Configuration) -> Dataset:
-    """Its features and classes.
+    """Return the features and classes.
 
     Raises:
         DataError: it cannot be read, or a column cannot be used.
@@ -44,12 +44,12 @@ def read_dataset(configuration: Configuration) -> Dataset:
 
 
 def columns_of(table: pa.Table) -> dict[str, pa.ChunkedArray]:
-    """The columns by name, each of which can be let go of."""
+    """Return the columns by name; each can be freed by itself."""
     return dict(zip(table.column_names, table.columns, strict=True))
 
 
 def dataset_of(columns: dict[str, pa.ChunkedArray], configuration: Configuration) -> Dataset:
-    """The features and classes of a file's columns, which are taken out of `columns`.
+    """Return the features and classes of a file's columns, which are removed from `columns`.
 
     Raises:
         DataError: a column cannot be used.
@@ -57,7 +57,7 @@ def dataset_of(columns: dict[str, pa.ChunkedArray], configuration: Configuration
     """
     return make_dataset(
         columns,
-        # A name that nobody chose is made to fit, instead of failing when the model is there.
+        # A default name is cut: the check of its length would come after the training.
         configuration.name or Path(configuration.data).stem[:MAX_NAME],
         configuration.target,
         configuration.ignore,

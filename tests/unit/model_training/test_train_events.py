@@ -183,7 +183,7 @@ def test_a_table_without_a_complete_row_has_golden_rows(run: Run, flowers: Path)
     ("arguments", "status", "words"),
     [
         (["--data", "FLOWERS"], 1, "Name the column to predict (--target); there are noise, length and kind."),
-        (["--data", "FLOWERS", "--target", "length", "--ignore", "kind"], 1, "Each class needs 5 rows at least"),
+        (["--data", "FLOWERS", "--target", "length", "--ignore", "kind"], 1, "Each class needs at least 5 rows"),
         (["--data", "FLOWERS.none", "--target", "kind"], 1, "There is no table"),
         (["--data", "iris", "--target", "colour"], 1, "The table iris predicts species, not colour."),
         (["--data", "iris", "--ignore", "petal_width"], 1, "The table iris is built in"),

@@ -90,7 +90,7 @@ def test_each_class_needs_rows_for_split_and_folds(settings: dict[str, Any], nee
         assert all(labels[part].any() for _, part in folds.split(labels, labels))
     labels[-1] = 0
     error = only_error(dataset(labels, noise=CHANCE.normal(size=200)), **settings)
-    assert f"Each class needs {needed} rows at least" in error and f"yes ({needed - 1})" in error
+    assert f"Each class needs at least {needed} rows" in error and f"yes ({needed - 1})" in error
 
 
 def test_a_table_without_features_is_an_error() -> None:
@@ -110,9 +110,9 @@ def test_what_nearly_is_a_copy_is_a_warning() -> None:
     almost[5] = 1 - almost[5]
     for leak in (almost, LABELS + NOISE / 100):
         warning = only_warning(dataset(noise=NOISE, score=leak))
-        assert warning.startswith("Column score tells the classes of kind apart alone") and "--ignore score" in warning
+        assert warning.startswith("Column score predicts kind alone") and "--ignore score" in warning
     missing = np.where(LABELS == 1, np.nan, NOISE)
-    assert any("tells the classes" in text for text in found(dataset(noise=NOISE, score=missing)).warnings)
+    assert any("predicts kind alone" in text for text in found(dataset(noise=NOISE, score=missing)).warnings)
 
 
 def test_a_good_feature_is_no_leak() -> None:

@@ -186,7 +186,7 @@ def test_a_target_that_is_none_is_a_sentence(tmp_path: Path, content: str, targe
     [
         ({"ignore": ["b"]}, "There is no column b (ignored)"),
         ({"ignore": ["kind"]}, "Column kind is to be predicted and cannot be ignored"),
-        ({"units": {"b": "cm"}}, "The units name b, which is no feature"),
+        ({"units": {"b": "cm"}}, "The units name b, which is not a feature"),
         ({"units": {"a": 5}}, "The unit of a must be text"),
     ],
 )
@@ -196,7 +196,7 @@ def test_options_that_do_not_fit_the_table_are_a_sentence(tmp_path: Path, option
 
 def test_a_feature_must_not_have_a_name_of_the_answer(tmp_path: Path) -> None:
     said = refusal(tmp_path, "a,prediction,probability_x,kind\n1,2,3,x\n")
-    assert said == "Columns prediction and probability_x have a name that predictions give to theirs; rename it."
+    assert said == "Columns prediction and probability_x have a name of a column of the predictions; rename it."
     assert dataset_of(tmp_path, "a,prediction\n1,x\n2,y\n", "prediction").classes == ("x", "y")
 
 
