@@ -37,7 +37,8 @@ setup-%:
 
 test-system: ## run the black-box tests against what `make run` started, or BASE_URL=https://... CA_CERT=ca.crt
 	@sh local_stack/setup.sh dev
-	@$(if $(BASE_URL),,BASE_URL=https://localhost:8443 CA_CERT=.run/certs/ca.crt) $(PYTHON_VENV) -m pytest tests/system $(PYTEST_ARGS)
+	@$(if $(BASE_URL),,BASE_URL=https://localhost:8443 CA_CERT=.run/certs/ca.crt API_URL=http://localhost:5000) \
+		$(PYTHON_VENV) -m pytest tests/system $(PYTEST_ARGS)
 
 lint: ## check style, types, imports between packages, and shell scripts
 	@sh local_stack/setup.sh dev

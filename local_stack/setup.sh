@@ -85,6 +85,9 @@ if ! [ -x "$venv/bin/python" ]; then
     "$python" -m venv "$venv" || fail "could not make $venv; remove that folder and try again"
 fi
 
+# A linked environment belongs to another checkout, which keeps it up to date.
+! [ -L "$venv" ] || exit 0
+
 stamp=$venv/.installed-$wanted
 state=$(cksum <"requirements/$wanted.txt")
 if [ "$(cat "$stamp" 2>/dev/null)" != "$state" ]; then
@@ -95,12 +98,11 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$state" ]; then
     echo "$state" >"$stamp"
 fi
 
-# The command `tabular`, installed from this checkout. A linked environment belongs to another checkout, which keeps it.
 stamp=$venv/.installed-project
 state=$(cksum <pyproject.toml)
-if [ "$venv" = .venv ] && ! { [ -L "$venv" ] && [ -x "$venv/bin/tabular" ]; } &&
-    [ "$(cat "$stamp" 2>/dev/null)" != "$state" ]; then
+if [ "$venv" = .venv ] && [ "$(cat "$stamp" 2>/dev/null)" != "$state" ]; then
+    say "installing the command tabular"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation \
-        --editable . || fail "pip could not install the command tabular (see above); remove $venv and try again"
+        --editable . || fail "pip failed (see above); remove $venv and try again"
     echo "$state" >"$stamp"
 fi

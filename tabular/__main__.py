@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     package, run = COMMANDS[name]
     if importlib.util.find_spec(package) is None:
         extra = EXTRAS[package]
-        sys.stderr.write(f"tabular {name}: {package} is not installed; run: pip install '.[{extra}]'\n")
+        sys.stderr.write(f"tabular {name} needs the extra {extra!r}; run: pip install '.[{extra}]'\n")
         return 1
     return run(arguments)
 
