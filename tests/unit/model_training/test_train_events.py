@@ -151,7 +151,7 @@ def test_a_champion_that_cannot_be_compared_is_named(run: Run, champion: str, tm
     status, events = run("--n-estimators", 2)
     (reason,) = events[-1]["card"]["gate"]["reasons"]
     assert status == 0 and version in reason
-    assert ("of another table (digits" if champion == "other table" else "is refused") in reason
+    assert ("of another table (digits" if champion == "other table" else "is rejected") in reason
 
 
 def test_missing_values_are_learnt_from_and_told(run: Run, flowers: Path) -> None:
