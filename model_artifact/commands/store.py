@@ -1,4 +1,4 @@
-"""The command that lists, verifies and switches versions: python -m model_training.store --help."""
+"""The command that lists, verifies and switches versions: tabular store --help."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         " (the environment's MODEL_PUBLIC_KEY, if set)",
     )
     parser = argparse.ArgumentParser(
-        prog="python -m model_training.store",
+        prog="tabular store",
         description="List and verify the versions in the store, and switch between them. A running API loads the new"
         " version by itself, without dropping a request.",
     )

@@ -334,5 +334,4 @@ def _description(card: ModelCard) -> str:
 
 
 def _point(card: ModelCard) -> plots.Point:
-    promoted = card.gate is None or card.gate.passed or card.gate.forced
-    return plots.Point(card.model_version, card.trained_at, card.metrics.accuracy, promoted)
+    return plots.Point(card.model_version, card.trained_at, card.metrics.accuracy, card.is_promoted)

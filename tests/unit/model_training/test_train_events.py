@@ -1,4 +1,4 @@
-"""`python -m model_training.train` for a program: a configuration file in, JSON lines and a status out."""
+"""`tabular train` for programs: a configuration file in, JSON lines and an exit status out."""
 
 import json
 import os
@@ -151,7 +151,7 @@ def test_a_champion_that_cannot_be_compared_is_named(run: Run, champion: str, tm
     status, events = run("--n-estimators", 2)
     (reason,) = events[-1]["card"]["gate"]["reasons"]
     assert status == 0 and version in reason
-    assert ("of another table (digits" if champion == "other table" else "is refused") in reason
+    assert ("of another table (digits" if champion == "other table" else "is rejected") in reason
 
 
 def test_missing_values_are_learnt_from_and_told(run: Run, flowers: Path) -> None:
@@ -187,9 +187,9 @@ def test_a_table_without_a_complete_row_has_golden_rows(run: Run, flowers: Path)
         (["--data", "FLOWERS.none", "--target", "kind"], 1, "There is no table"),
         (["--data", "iris", "--target", "colour"], 1, "The table iris predicts species, not colour."),
         (["--data", "iris", "--ignore", "petal_width"], 1, "The table iris is built in"),
-        (["--data", "FLOWERS", "--target", "kind", "--units", "FLOWERS"], 1, "is no TOML"),
+        (["--data", "FLOWERS", "--target", "kind", "--units", "FLOWERS"], 1, "is not TOML"),
         (["--folds", "1"], 2, "folds must be 0"),
-        (["--config", "FLOWERS"], 2, "is no TOML"),
+        (["--config", "FLOWERS"], 2, "is not TOML"),
         (["--estimator", "logistic-regression", "--max-depth", "3"], 2, "logistic-regression has no parameter"),
         (["--parameter", "max_depth=0.5"], 2, "max_depth of xgboost must be a whole number"),
     ],
