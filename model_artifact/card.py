@@ -150,6 +150,11 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     picture: Picture | None = None
     gate: GateDecision | None = None
 
+    @property
+    def is_promoted(self) -> bool:
+        """Return whether training made this version champion; later switches are not recorded here."""
+        return self.gate is None or self.gate.passed or self.gate.forced
+
 
 def encode_card(card: ModelCard) -> bytes:
     """Return the card as indented JSON, UTF-8, with a newline at the end."""

@@ -133,7 +133,7 @@ def read_card_bytes(folder: Path, public_keys: Sequence[Ed25519PublicKey] = ()) 
         if not is_signed(folder):
             raise ArtifactError(
                 f"{SIGNATURE_FILE} is missing: this version is not signed, and a public key is set; sign it with"
-                " python -m model_training.signing sign, or train with --sign-key."
+                " tabular keys sign, or train with --sign-key."
             )
         try:
             check_signature(raw, _read_file(folder / SIGNATURE_FILE, MAX_SIGNATURE_BYTES), public_keys)

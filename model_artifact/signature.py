@@ -151,7 +151,7 @@ def read_public_keys(setting: str) -> tuple[Ed25519PublicKey, ...]:
     return tuple(keys)
 
 
-_HOW_TO_MAKE = "make a pair with: python -m model_training.signing new-key FOLDER."
+_HOW_TO_MAKE = "make a pair with: tabular keys new-key FOLDER."
 
 
 def public_key_text(key: Ed25519PublicKey) -> str:

@@ -126,9 +126,7 @@ class ArtifactStore:
         """
         history = self._history_before()
         if not history:
-            raise ArtifactError(
-                "no version was current before this one; choose one: python -m model_training.store activate VERSION."
-            )
+            raise ArtifactError("no version was current before this one; choose one: tabular store activate VERSION.")
         return history[-1]
 
     def roll_back(self, version: str) -> None:

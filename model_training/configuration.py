@@ -1,17 +1,17 @@
-"""What a training is asked to do: one structure, from a TOML file, options or both.
+"""The settings of a training, from a TOML file, options or both.
 
-data = "table.csv"          # iris, digits, or a CSV or Parquet file (beside this file, if it is no absolute path)
-name = "flowers"            # optional: the model's; the file's without its ending, if not given
-target = "species"          # the column to predict; built-in tables know theirs
-ignore = ["row_number"]     # optional: columns to leave out
-units = "units.toml"        # optional: a line `column = "unit"` for each feature that has one
+data = "table.csv"          # iris, digits, or a CSV or Parquet file (a relative path starts at this file)
+name = "flowers"            # optional: the model's name (default: the table's)
+target = "species"          # the column to predict; built-in tables have a default
+ignore = ["row_number"]     # optional: columns to ignore
+units = "units.toml"        # optional: a line `column = "unit"` for each feature with a unit
 test_size = 0.2
 seed = 42
-folds = 5                   # of the cross-validation; 0: none; not given: 5, and none above 100,000 rows
+folds = 5                   # of the cross-validation; 0: none (default: 5, and 0 above 100,000 rows)
 estimator = "xgboost"       # or random-forest, logistic-regression
 search = 0                  # trials of the hyperparameter search; 0: none
 
-[parameters]                # of the estimator; what is not named has its default
+[parameters]                # of the estimator; the others have their defaults
 max_depth = 4
 
 [gate]
@@ -50,15 +50,15 @@ _WORDS = {
 
 
 class ConfigurationError(ValueError):
-    """A setting cannot be used; the message is one sentence that names it."""
+    """A setting is invalid; the message is one sentence that names it."""
 
 
 class GateRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a new model has to reach to become champion.
+    """What a new model must reach to become champion.
 
-    Whatever is set here, it has to beat a guess: the accuracy of always naming the commonest class, and the log loss of
-    the classes' shares. Tolerances are how much worse than the champion it may be on the same held-out rows;
-    max_worse_share is the largest share of bootstrap resamples in which it may be worse by more than that.
+    It must always beat the baselines: the accuracy of the majority class, and the log loss of the class shares. On the
+    same held-out rows, it may be worse than the champion by a tolerance. max_worse_share is the maximum share of
+    bootstrap resamples where it is worse by more than the tolerance.
     """
 
     min_accuracy: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
@@ -70,9 +70,9 @@ class GateRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A training; `data` is a built-in table's name or a file's path, whose `target` column holds the classes.
+    """A training; `data` is the name of a built-in table or the path of a file, `target` its column of classes.
 
-    folds is None where nobody chose: then a table decides by its size.
+    folds None: the number of rows decides.
     """
 
     data: Annotated[str, msgspec.Meta(min_length=1)] = "iris"
@@ -90,10 +90,10 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_settings(path: Path, tables: Container[str]) -> dict[str, Any]:
-    """The settings of a TOML file; paths that are relative to it are made absolute, names in `tables` are none.
+    """Return the settings of a TOML file; relative paths start at the file, and the names in `tables` are not paths.
 
     Raises:
-        ConfigurationError: it cannot be read, or is no TOML.
+        ConfigurationError: the file cannot be read or is not TOML.
     """
     settings = read_toml(path)
     for name in _PATHS:
@@ -104,36 +104,36 @@ def read_settings(path: Path, tables: Container[str]) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """What a TOML file says.
+    """Return the content of a TOML file.
 
     Raises:
-        ConfigurationError: it cannot be read, or is no TOML.
+        ConfigurationError: the file cannot be read or is not TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is no TOML: {error}") from error
+        raise ConfigurationError(f"{path} is not TOML: {error}") from error
 
 
 def make_configuration(settings: Mapping[str, Any]) -> Configuration:
-    """The configuration with these settings and defaults for the others.
+    """Return the configuration with these settings, and defaults for the others.
 
     Raises:
-        ConfigurationError: a setting is unknown, or its value is of another type or out of bounds.
+        ConfigurationError: a setting is unknown, or its value has the wrong type or is out of range.
     """
     try:
         configuration = msgspec.convert(dict(settings), Configuration)
     except msgspec.ValidationError as error:
         raise ConfigurationError(_sentence(str(error))) from None
     if configuration.folds == 1:
-        raise ConfigurationError("folds must be 0 (no cross-validation) or 2 and more")
+        raise ConfigurationError("folds must be 0 (no cross-validation) or at least 2")
     return configuration
 
 
 def _sentence(message: str) -> str:
-    """msgspec's message with the setting's name in front."""
+    """Return msgspec's message as a sentence that starts with the name of the setting."""
     what, _, where = message.replace("`", "").partition(" - at $.")
     unknown = re.fullmatch("Object contains unknown field (.*)", what)
     if unknown:

@@ -1,4 +1,4 @@
-"""Make signing keys and sign versions: python -m model_training.signing --help."""
+"""Make signing keys and sign versions: tabular keys --help."""
 
 import sys
 

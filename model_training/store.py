@@ -1,4 +1,4 @@
-"""List, verify and switch versions: python -m model_training.store --help."""
+"""List, verify and switch versions: tabular store --help."""
 
 import sys
 

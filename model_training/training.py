@@ -108,7 +108,7 @@ def run_training(
         )
         card = write_version(store, model, card, keys)
         registry.register(card)
-        if gate.passed or gate.forced:
+        if card.is_promoted:
             registry.promote(card.model_version)
     return card
 

@@ -1,4 +1,4 @@
-"""The command that makes signing keys and signs versions: python -m model_training.signing --help."""
+"""The command that makes signing keys and signs versions: tabular keys --help."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             ArtifactStore(options.store).sign(options.version, read_private_key(Path(options.key)))
             print(f"version {options.version} is signed")
     except (SigningError, ArtifactError) as error:
-        print(f"signing: {error}", file=sys.stderr)
+        print(f"keys: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"signing: cannot write to {options.store}: {error.strerror}; choose another --store", file=sys.stderr)
+        print(f"keys: cannot write to {options.store}: {error.strerror}; choose another --store", file=sys.stderr)
         return 1
     return 0
 
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Verify a version as the API does, then sign its card; an existing signature is replaced.",
         formatter_class=formatter,
     )
-    sign.add_argument("version", metavar="VERSION", help="a name that `python -m model_training.store list` shows")
+    sign.add_argument("version", metavar="VERSION", help="a name that `tabular store list` shows")
     sign.add_argument(
         "--key",
         metavar="FILE",

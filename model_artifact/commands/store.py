@@ -1,4 +1,4 @@
-"""The command that lists, verifies and switches versions: python -m model_training.store --help."""
+"""The command that lists, verifies and switches versions: tabular store --help."""
 
 from __future__ import annotations
 

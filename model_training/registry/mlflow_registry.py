@@ -294,7 +294,7 @@ def _reason(error: Exception, handled: BaseException | None) -> str:
         return f"answered {response.status_code}: {one_line(response.text)}"
     if isinstance(cause, MlflowException):
         return f"reports: {one_line(str(cause))}"
-    return f"cannot be reached: {getattr(cause, 'strerror', None) or one_line(str(cause)) or type(cause).__name__}"
+    return f"cannot be reached: {one_line(str((cause.args or [type(cause).__name__])[-1]))}"
 
 
 def _history(model: RegisteredModel) -> list[str]:
@@ -334,5 +334,4 @@ def _description(card: ModelCard) -> str:
 
 
 def _point(card: ModelCard) -> plots.Point:
-    promoted = card.gate is None or card.gate.passed or card.gate.forced
-    return plots.Point(card.model_version, card.trained_at, card.metrics.accuracy, promoted)
+    return plots.Point(card.model_version, card.trained_at, card.metrics.accuracy, card.is_promoted)

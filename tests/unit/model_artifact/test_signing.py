@@ -386,7 +386,7 @@ def test_failures_of_the_commands_are_one_sentence(
     ]:
         assert signing.main(arguments) == 1
         said = capsys.readouterr()
-        assert said.out == "" and said.err.startswith("signing: ") and sentence in said.err
+        assert said.out == "" and said.err.startswith("keys: ") and sentence in said.err
         assert len(said.err.splitlines()) == 1
 
     def read_only(*_: object, **__: object) -> None:

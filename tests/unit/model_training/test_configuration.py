@@ -1,4 +1,4 @@
-"""What a training is asked to do, from a TOML file and from options."""
+"""The settings of a training, from a TOML file and from options."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from model_training.configuration import (
 )
 
 
-def test_no_setting_is_the_default() -> None:
+def test_without_settings_defaults_apply() -> None:
     assert make_configuration({}) == Configuration()
     assert Configuration().folds is None
 
@@ -40,7 +40,7 @@ def test_the_example_in_the_documentation_is_a_configuration(tmp_path: Path) -> 
     )
 
 
-def test_paths_are_beside_the_file_and_names_of_tables_are_no_paths(tmp_path: Path, monkeypatch) -> None:
+def test_relative_paths_start_at_the_file_and_names_of_tables_are_not_paths(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "conf").mkdir()
     path = tmp_path / "conf" / "training.toml"
     monkeypatch.chdir(tmp_path)
@@ -56,7 +56,7 @@ def test_paths_are_beside_the_file_and_names_of_tables_are_no_paths(tmp_path: Pa
         ({"seed": -1}, "seed must be a whole number of at least 0"),
         ({"seed": "7"}, "seed must be a whole number, not text"),
         ({"folds": 2.5}, "folds must be a whole number or nothing, not a number"),
-        ({"folds": 1}, "folds must be 0 (no cross-validation) or 2 and more"),
+        ({"folds": 1}, "folds must be 0 (no cross-validation) or at least 2"),
         ({"estimator": "forest"}, "estimator: 'forest' is unknown; choose one of xgboost, random-forest,"),
         ({"depth": 1}, "there is no setting depth; there are data, name, target,"),
         ({"gate": {"bar": 1}}, "there is no setting bar; there are min_accuracy,"),
@@ -75,9 +75,9 @@ def test_a_setting_that_cannot_be_used_is_named(settings: dict[str, Any], words:
 
 
 @pytest.mark.parametrize("content", [None, b"data = ", b"\xff", b"data = 'a'\ndata = 'b'"])
-def test_a_file_that_is_no_toml_is_a_sentence(content: bytes | None, tmp_path: Path) -> None:
+def test_a_file_that_is_not_toml_is_reported_in_one_sentence(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "training.toml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigurationError, match=r"training\.toml (is no TOML|cannot be read: No such file)"):
+    with pytest.raises(ConfigurationError, match=r"training\.toml (is not TOML|cannot be read: No such file)"):
         read_settings(path, ())

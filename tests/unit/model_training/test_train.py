@@ -1,4 +1,4 @@
-"""The command `python -m model_training.train`, as a person runs it."""
+"""The command `tabular train`, as people run it."""
 
 import os
 import pickle
@@ -55,28 +55,28 @@ def test_two_trainings_with_one_seed_give_the_same_model(command, tmp_path: Path
     assert artifacts[0].model.predict_proba(rows).tobytes() == artifacts[1].model.predict_proba(rows).tobytes()
 
 
-def test_report_says_what_the_card_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_report_shows_the_metrics_of_the_card(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert train.main(["--store", str(tmp_path), "--n-estimators", "5"]) == 0
     report = capsys.readouterr().out
     store = ArtifactStore(tmp_path)
     card = load_artifact(store.folder(store.current())).card
-    assert "120 rows to train, 30 held out" in report
+    assert "120 training rows, 30 held-out rows" in report
     for figure in (card.metrics.accuracy, card.metrics.macro_f1, card.metrics.log_loss):
         assert f"{figure:.4f}" in report
     assert f"5-fold accuracy {card.metrics.cross_validation.accuracy_mean:.4f}" in report
     for name, counts in zip(card.classes, card.metrics.confusion_matrix, strict=True):
         assert re.search(rf"{name} +" + " +".join(map(str, counts)) + r"\b", report)
-    assert f"answers come from a decision table of {card.table_cells} cells, proved to equal XGBoost" in report
+    assert f"predictor: a decision table of {card.table_cells} cells, verified to equal XGBoost" in report
     assert f"version {card.model_version} is current in {tmp_path}" in report
     assert len(report.splitlines()) < 12
 
 
-def test_a_model_without_a_proved_table_is_xgboosts_and_the_card_says_so(
+def test_without_a_decision_table_the_predictor_is_xgboost(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(decision_table, "MAX_CELLS", 10)
     assert train.main(["--store", str(tmp_path), "--n-estimators", "5"]) == 0
-    assert "answers come from XGBoost\n" in capsys.readouterr().out
+    assert "predictor: XGBoost\n" in capsys.readouterr().out
     store = ArtifactStore(tmp_path)
     artifact = load_artifact(store.folder(store.current()))
     assert (artifact.card.predictor, artifact.card.table_cells) == ("xgboost", 0)
@@ -157,7 +157,7 @@ def test_a_bad_option_is_one_sentence(
         status = int(str(stop.code))
     said = capsys.readouterr()
     assert status != 0
-    sentences = [line for line in said.err.splitlines() if re.match(r"(python -m model_training\.)?train: ", line)]
+    sentences = [line for line in said.err.splitlines() if re.match(r"(tabular )?train: ", line)]
     assert len(sentences) == 1, said.err
     assert "Traceback" not in said.err and ".cc" not in said.err
     assert " _" not in sentences[0], f"names our code: {sentences[0]}"

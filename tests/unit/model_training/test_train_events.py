@@ -1,4 +1,4 @@
-"""`python -m model_training.train` for a program: a configuration file in, JSON lines and a status out."""
+"""`tabular train` for programs: a configuration file in, JSON lines and an exit status out."""
 
 import json
 import os
@@ -187,9 +187,9 @@ def test_a_table_without_a_complete_row_has_golden_rows(run: Run, flowers: Path)
         (["--data", "FLOWERS.none", "--target", "kind"], 1, "There is no table"),
         (["--data", "iris", "--target", "colour"], 1, "The table iris predicts species, not colour."),
         (["--data", "iris", "--ignore", "petal_width"], 1, "The table iris is built in"),
-        (["--data", "FLOWERS", "--target", "kind", "--units", "FLOWERS"], 1, "is no TOML"),
+        (["--data", "FLOWERS", "--target", "kind", "--units", "FLOWERS"], 1, "is not TOML"),
         (["--folds", "1"], 2, "folds must be 0"),
-        (["--config", "FLOWERS"], 2, "is no TOML"),
+        (["--config", "FLOWERS"], 2, "is not TOML"),
         (["--estimator", "logistic-regression", "--max-depth", "3"], 2, "logistic-regression has no parameter"),
         (["--parameter", "max_depth=0.5"], 2, "max_depth of xgboost must be a whole number"),
     ],

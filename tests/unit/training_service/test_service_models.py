@@ -54,7 +54,7 @@ def test_a_version_that_was_tampered_with_is_not_activated(service: Service, ver
     pickled.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     refused = service.ask("POST", f"/models/{rejected}/activate", json={"force": True})
     assert refused.status_code == 409
-    assert "is refused" in refused.json()["detail"] and "SHA-256" in refused.json()["detail"]
+    assert "is rejected" in refused.json()["detail"] and "SHA-256" in refused.json()["detail"]
     assert service.store.current() == champion
     pickled.write_bytes(good)
 

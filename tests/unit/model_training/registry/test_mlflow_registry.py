@@ -1,7 +1,14 @@
-"""The registry in a real MLflow server whose files lie in a real S3 service."""
+"""The registry in a real MLflow server that keeps files in a real S3 service."""
 
+import http.server
 import json
+import os
 import shutil
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +39,7 @@ def test_without_an_address_the_store_alone_is_the_registry(store: ArtifactStore
     assert isinstance(open_registry(store, (), {"MLFLOW_TRACKING_URI": " "}), StoreRegistry)
 
 
-def test_a_registry_that_nothing_was_registered_in_is_empty(registry: Registry) -> None:
+def test_a_registry_without_versions_is_empty(registry: Registry) -> None:
     assert registry.champion() is None
     assert registry.champion_version() is None
     assert registry.cards() == []
@@ -54,7 +61,7 @@ def test_versions_are_registered_promoted_and_rolled_back(
         assert registry.champion_version() != name
         registry.promote(name)
         assert registry.champion_version() == name == store.current()
-    # Again changes nothing.
+    # Registering and promoting again changes nothing.
     registry.register(card_of(store, version))
     registry.promote(other_version)
     assert [card.model_version for card in registry.cards()] == sorted([version, other_version], reverse=True)
@@ -63,7 +70,7 @@ def test_versions_are_registered_promoted_and_rolled_back(
     champion = elsewhere.champion()
     assert champion is not None and champion.card == card_of(store, other_version)
     assert elsewhere.cards() == registry.cards()
-    # Nothing is fetched twice to be shown; what is promoted is proved anew.
+    # A card is downloaded once; a version that is promoted is verified again.
     cards = list((mlflow_stack.folder / "s3").glob(f"**/{CARD_FILE}"))
     for path in cards:
         path.rename(path.with_name("away"))
@@ -77,7 +84,7 @@ def test_versions_are_registered_promoted_and_rolled_back(
         registry.promote("20990101-000000-00000000")
 
 
-def test_a_version_that_was_deleted_is_passed_over_by_a_roll_back(
+def test_a_roll_back_skips_a_deleted_version(
     registry: Registry,
     store: ArtifactStore,
     version: str,
@@ -98,13 +105,13 @@ def test_a_version_that_was_deleted_is_passed_over_by_a_roll_back(
     assert registry.champion_version() == version
 
 
-def test_how_a_training_ended_is_kept_even_if_it_was_the_first_and_failed(registry: Registry) -> None:
+def test_the_outcome_of_a_failed_first_training_is_recorded(registry: Registry) -> None:
     record = TrainingRecord("2026-11-21T10:00:00Z", "failed", None, 'the column "höhe" holds text. ' * 40)
     registry.record(record)
     assert registry.last_training() == record
 
 
-def test_mlflows_own_client_finds_the_run_and_the_files(
+def test_the_full_mlflow_client_finds_the_run_and_the_files(
     registry: Registry, store: ArtifactStore, version: str, mlflow_stack: MlflowStack, mlflow_environ: dict[str, str]
 ) -> None:
     card = card_of(store, version)
@@ -138,7 +145,7 @@ print(json.dumps({
     assert found["data"] == [["iris", card.data.sha256[:36]]]
 
 
-def test_a_file_that_was_changed_in_the_bucket_is_no_champion(
+def test_a_file_that_was_changed_in_the_bucket_is_rejected(
     registry: Registry, store: ArtifactStore, version: str, mlflow_stack: MlflowStack, mlflow_environ: dict[str, str]
 ) -> None:
     registry.register(card_of(store, version))
@@ -156,7 +163,7 @@ def test_a_file_that_was_changed_in_the_bucket_is_no_champion(
     assert open_registry(elsewhere, (), mlflow_environ).champion_version() == version
 
 
-def test_with_a_public_key_only_what_is_signed_is_champion(
+def test_with_a_public_key_an_unsigned_champion_is_rejected(
     registry: Registry, store: ArtifactStore, version: str, tmp_path: Path, mlflow_environ: dict[str, str]
 ) -> None:
     private, public = new_key(tmp_path / "keys")
@@ -188,17 +195,17 @@ def test_with_a_public_key_only_what_is_signed_is_champion(
         ({"MLFLOW_TRACKING_SERVER_CERT_PATH": "/nowhere"}, "MLFLOW_TRACKING_SERVER_CERT_PATH=/nowhere cannot be used"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_one_sentence(
+def test_an_invalid_variable_is_reported_in_one_sentence(
     store: ArtifactStore, environ: dict[str, str], reason: str
 ) -> None:
     with pytest.raises(RegistryError, match=reason):
         open_registry(store, (), {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", **environ})
 
 
-def test_files_that_only_others_could_fetch_are_refused(
+def test_an_artifact_location_that_the_server_does_not_serve_is_an_error(
     registry: Registry, store: ArtifactStore, version: str, mlflow_stack: MlflowStack, mlflow_environ: dict[str, str]
 ) -> None:
-    """An experiment that was made with artifacts of its own place: the API could not get at them."""
+    """The API could not download them."""
     mlflow_stack.run(
         "import sys, mlflow; mlflow.create_experiment(sys.argv[1], artifact_location=sys.argv[2])",
         mlflow_environ["MLFLOW_MODEL_NAME"],
@@ -209,9 +216,96 @@ def test_files_that_only_others_could_fetch_are_refused(
     assert registry.cards() == []
 
 
-def test_a_registry_that_is_away_is_one_sentence(store: ArtifactStore, version: str) -> None:
+def test_an_unreachable_server_is_reported_in_one_sentence(store: ArtifactStore, version: str) -> None:
     registry: Any = open_registry(store, (), {"MLFLOW_TRACKING_URI": "http://user:secret@127.0.0.1:9/prefix/"})
     for ask in (registry.champion, registry.cards, lambda: registry.register(card_of(store, version))):
         with pytest.raises(RegistryError) as caught:
             ask()
         assert str(caught.value) == "MLflow at http://127.0.0.1:9/prefix cannot be reached: Connection refused"
+
+
+class ReadOnlyHandler(http.server.BaseHTTPRequestHandler):
+    """Answers reads as an MLflow server without models; its subclasses set the answer to a write."""
+
+    status: int
+    content: bytes
+
+    def do_GET(self) -> None:
+        self.answer(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such model"}')
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.status:
+            self.answer(self.status, self.content)
+
+    def answer(self, status: int, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Location", "http://127.0.0.1:9/")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Log nothing."""
+
+
+@pytest.fixture
+def read_only_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a server that answers every write with the parameter: a status and a body."""
+    status, content = request.param
+    handler = type("Handler", (ReadOnlyHandler,), {"status": status, "content": content})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("read_only_server", "reason"),
+    [
+        (
+            (400, b'{"error_code": "INVALID_PARAMETER_VALUE", "message": "a\\nname"}'),
+            "INVALID_PARAMETER_VALUE: a name$",
+        ),
+        ((403, b"Invalid Host header\x1b[31m"), r"error code 403 .* 'Invalid Host header\\x1b\[31m'$"),
+        ((302, b""), "error code 302 "),
+        ((503, b"<html>"), "too many 503 error responses$"),
+        ((200, b"<html>a login page</html>"), "not in a valid JSON format"),
+        ((0, b""), "Remote end closed connection without response$"),
+    ],
+    indirect=["read_only_server"],
+)
+def test_a_failed_write_is_reported_in_one_sentence_without_credentials(
+    read_only_server: str, reason: str, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    registry = open_registry(store, (), {"MLFLOW_TRACKING_URI": f"http://user:secret@{read_only_server}"})
+    assert registry.champion_version() is None
+    try:
+        raise ValueError("the training failed")
+    except ValueError:
+        with pytest.raises(RegistryError, match=reason) as caught:
+            registry.record(TrainingRecord("2026-11-21T10:00:00Z", "failed"))
+    message = str(caught.value)
+    assert message.startswith(f"MLflow at http://{read_only_server} ") and "secret" not in message
+    assert "\n" not in message and "the training failed" not in message
+
+
+def test_mlflow_prints_nothing_between_the_events(
+    repository: Path, tmp_path: Path, mlflow_environ: dict[str, str]
+) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("MODEL_", "MLFLOW_"))}
+    options = ["--events", "--store", str(tmp_path), "--n-estimators", "2", "--folds", "0"]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "model_training.train", *options],
+        cwd=repository,
+        env=environ | mlflow_environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout.splitlines()[-1])["outcome"] == "promoted"
+    assert all(json.loads(line)["event"] in ("progress", "result") for line in done.stdout.splitlines())
