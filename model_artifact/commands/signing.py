@@ -48,9 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     formatter = argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog="tabular keys", description="Make keys, and sign versions in the store."
-    )
+    parser = argparse.ArgumentParser(prog="tabular keys", description="Make keys, and sign versions in the store.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="new-key|sign")
     make = commands.add_parser(
         "new-key",

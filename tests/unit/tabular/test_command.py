@@ -23,7 +23,10 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str], arguments:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["train"], ["check"], ["store"], ["store", "list"], ["keys"], ["keys", "sign"], ["keys", "new-api-key"], ["serve"]],
+    [
+        name.split()
+        for name in ("train", "check", "store", "store list", "keys", "keys sign", "keys new-api-key", "serve")
+    ],
     ids=" ".join,
 )
 def test_help_of_a_command_shows_its_name(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
