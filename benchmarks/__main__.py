@@ -33,7 +33,7 @@ MEASURES: dict[str, Callable[[Context], None]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     work = Work(options.work.resolve())
     known = servers(options.checkout.resolve())
     failures: dict[str, str] = {}
@@ -80,7 +80,8 @@ def _plot(samples: Path, folder: Path) -> None:
         run([str(venv_python("tools")), "-m", "benchmarks.plots", str(samples), str(folder)])
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the command's options."""
     names = list(servers())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",

@@ -18,7 +18,7 @@ def test_python(tool: list[str]) -> None:
 
 
 def test_what_the_api_imports_needs_no_training_package() -> None:
-    """design.md, section 2: the image of the API has neither scikit-learn nor pandas."""
+    """The image of the API has neither scikit-learn nor pandas."""
     program = (
         "import sys\n"
         "for name in ('sklearn', 'pandas', 'streamlit'): sys.modules[name] = None\n"

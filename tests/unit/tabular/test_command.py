@@ -24,14 +24,8 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str], arguments:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["train"],
-        ["check"],
-        ["store"],
-        ["store", "list"],
-        ["keys"],
-        ["keys", "sign"],
-        ["keys", "new-api-key"],
-        ["serve"],
+        name.split()
+        for name in ("train", "check", "store", "store list", "keys", "keys sign", "keys new-api-key", "serve")
     ],
     ids=" ".join,
 )
