@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in [name for name in chosen if not chosen[name].installed()]:
             failures[chosen.pop(name).title] = f"could not be installed: benchmarks/setup.sh {known[name].environment}"
         rounds = options.rounds or (1 if options.quick else 3)
-        context = Context(work, samples, chosen, rounds, options.quick, options.checkout.resolve(), failures)
+        context = Context(work, samples, chosen, rounds, options.quick, failures)
         for name in [] if options.report_only else options.measures:
             context.say(f"measure: {name}")
             with context.part(name):

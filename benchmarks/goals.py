@@ -2,33 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
-from benchmarks.names import (
-    AFTER_FIRST,
-    BESIDE_FILES,
-    BINARY_ROWS,
-    BY_CONNECTIONS,
-    BY_FEATURES,
-    BY_ROWS,
-    BY_TREES,
-    COLD_START,
-    CSV_ROWS,
-    EDGE,
-    FAIRNESS,
-    GROWTH,
-    IN_PROCESS,
-    MANY_ROWS,
-    MEMORY,
-    ONE_ROW,
-    OURS,
-    OVERLOAD,
-    READY,
-    TWICE,
-)
+from scipy.stats import linregress
+
+from benchmarks import names
+from benchmarks.names import IN_PROCESS, OURS
 from benchmarks.samples import Samples
-from benchmarks.trend import fit
 
 _GROWTH_MB = 0.5
 """MB over a million requests that are no growth, however sure the slope is."""
@@ -36,6 +18,8 @@ _CLIFF = 2.0
 """A step of a curve that costs so many times what it should is a cliff."""
 
 Value = float | None
+Figure = tuple[str, str, object, str]
+"""Measure, server, case, name: the arguments of `Samples.median`."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +43,14 @@ def ratio(above: Value, below: Value) -> Value:
     return None if above is None or not below else above / below
 
 
+def quotient(above: Figure, below: Figure) -> Callable[[Samples], Value]:
+    """Return the quotient of two medians."""
+    return lambda samples: ratio(samples.median(*above), samples.median(*below))
+
+
 def against(measure: str, peer: str, case: object, name: str) -> Callable[[Samples], Value]:
-    """Our median over a peer's."""
-    return lambda samples: ratio(samples.median(measure, OURS, case, name), samples.median(measure, peer, case, name))
+    """Return our median over a peer's."""
+    return quotient((measure, OURS, case, name), (measure, peer, case, name))
 
 
 def own(measure: str, case: object, name: str) -> Callable[[Samples], Value]:
@@ -73,10 +62,10 @@ def best_other(samples: Samples, clients: int) -> tuple[str, float] | None:
     """The peer with the most JSON rows a second, and how many."""
     found = [
         (value, name)
-        for name in samples.servers(MANY_ROWS)
-        for case in samples.cases(MANY_ROWS, name)
+        for name in samples.servers(names.MANY_ROWS)
+        for case in samples.cases(names.MANY_ROWS, name)
         if name != OURS and case.endswith(f", {clients}")
-        for value in [samples.median(MANY_ROWS, name, case, "rows_per_second")]
+        for value in [samples.median(names.MANY_ROWS, name, case, "rows_per_second")]
         if value is not None
     ]
     return (max(found)[1], max(found)[0]) if found else None
@@ -86,37 +75,37 @@ def _json_rows(form: str, clients: int) -> Callable[[Samples], Value]:
     def measure(samples: Samples) -> Value:
         best = best_other(samples, clients)
         return ratio(
-            samples.median(MANY_ROWS, OURS, f"{form}, {clients}", "rows_per_second"), best[1] if best else None
+            samples.median(names.MANY_ROWS, OURS, f"{form}, {clients}", "rows_per_second"), best[1] if best else None
         )
 
     return measure
 
 
 def _binary(form: str) -> Callable[[Samples], Value]:
-    return lambda samples: ratio(
-        samples.median(BINARY_ROWS, OURS, form, "rows_per_second"),
-        samples.median(BINARY_ROWS, IN_PROCESS, "inplace_predict", "rows_per_second"),
-    )
+    alone = (names.BINARY_ROWS, IN_PROCESS, "inplace_predict", "rows_per_second")
+    return quotient((names.BINARY_ROWS, OURS, form, "rows_per_second"), alone)
 
 
-def _csv(samples: Samples) -> Value:
-    alone = samples.median(CSV_ROWS, IN_PROCESS, "pyarrow and inplace_predict", "rows_per_second")
-    return ratio(samples.median(CSV_ROWS, OURS, "1 client", "rows_per_second"), alone)
+_csv = quotient(
+    (names.CSV_ROWS, OURS, "1 client", "rows_per_second"),
+    (names.CSV_ROWS, IN_PROCESS, "pyarrow and inplace_predict", "rows_per_second"),
+)
+_goodput = quotient((names.OVERLOAD, OURS, names.TWICE, "goodput"), (names.OVERLOAD, OURS, names.TWICE, "capacity"))
 
 
 def growth(samples: Samples) -> tuple[float, float] | None:
     """Slope of the memory in MB over a million requests, and its standard error."""
     points: list[dict[str, float]] = []
     for sample in samples.all:
-        if sample.measure == MEMORY:
+        if sample.measure == names.MEMORY:
             # A server that was started anew begins its own line.
             points = []
-        elif sample.measure == GROWTH:
+        elif sample.measure == names.GROWTH:
             points.append(sample.values)
     if len(points) < 3:
         return None
-    trend = fit([point["requests"] / 1e6 for point in points], [point["pss_mb"] for point in points])
-    return trend.slope, trend.standard_error
+    trend = linregress([point["requests"] / 1e6 for point in points], [point["pss_mb"] for point in points])
+    return trend.slope, trend.stderr
 
 
 def _growth_beyond_noise(samples: Samples) -> Value:
@@ -126,14 +115,9 @@ def _growth_beyond_noise(samples: Samples) -> Value:
 
 
 def _not_answered(samples: Samples) -> Value:
-    values = [samples.median(OVERLOAD, OURS, TWICE, name) for name in ("other", "timeouts", "held")]
+    values = [samples.median(names.OVERLOAD, OURS, names.TWICE, name) for name in ("other", "timeouts", "held")]
     known = [value for value in values if value is not None]
     return sum(known) if known else None
-
-
-def _goodput(samples: Samples) -> Value:
-    value = samples.median(OVERLOAD, OURS, TWICE, "goodput")
-    return ratio(value, samples.median(OVERLOAD, OURS, TWICE, "capacity"))
 
 
 def steps(samples: Samples, measure: str, name: str, growing: bool) -> list[tuple[str, float]]:
@@ -156,8 +140,8 @@ def steps(samples: Samples, measure: str, name: str, growing: bool) -> list[tupl
 def waiting_steps(samples: Samples) -> list[tuple[str, float]]:
     """Each step of the p99 over connections, against the line's growth; below 20 ms chance decides."""
     found = []
-    for before, after in pairwise(samples.cases(BY_CONNECTIONS, OURS)):
-        waits = [samples.median(BY_CONNECTIONS, OURS, case, "p99_ms") for case in (before, after)]
+    for before, after in pairwise(samples.cases(names.BY_CONNECTIONS, OURS)):
+        waits = [samples.median(names.BY_CONNECTIONS, OURS, case, "p99_ms") for case in (before, after)]
         longer = ratio(waits[1], max(20.0, waits[0] or 0.0))
         if longer is not None:
             found.append((f"{before} to {after}", longer * float(before) / float(after)))
@@ -165,8 +149,8 @@ def waiting_steps(samples: Samples) -> list[tuple[str, float]]:
 
 
 def _worst_step(samples: Samples) -> Value:
-    curves = [(BY_CONNECTIONS, "rate", True), (BY_ROWS, "rows_per_second", True)]
-    curves += [(BY_TREES, "rows_per_second", False), (BY_FEATURES, "rows_per_second", False)]
+    curves = [(names.BY_CONNECTIONS, "rate", True), (names.BY_ROWS, "rows_per_second", True)]
+    curves += [(names.BY_TREES, "rows_per_second", False), (names.BY_FEATURES, "rows_per_second", False)]
     found = [[step for _, step in steps(samples, *curve)] for curve in curves]
     found[0] += [step for _, step in waiting_steps(samples)]
     # A curve that was not measured may have a cliff.
@@ -177,14 +161,21 @@ _FIRST = "FastAPI as people write it"
 _TUNED = "tuned FastAPI + ONNX Runtime"
 _FORMS = ("instances, arrays", "instances, objects", "V2 JSON")
 
+_one_row = partial(against, names.ONE_ROW)
+
 GOALS = [
-    Goal(f"one row, 64 connections: requests/s against {_FIRST}", ">=", 3.5, against(ONE_ROW, "fastapi", 64, "rate")),
-    Goal(f"the same against {_TUNED}", ">=", 1.4, against(ONE_ROW, "fastapi-onnx", 64, "rate")),
-    Goal(f"its p99 against {_FIRST}", "<", 1.0, against(ONE_ROW, "fastapi", 64, "p99_ms")),
-    Goal(f"its p99 against {_TUNED}", "<", 1.0, against(ONE_ROW, "fastapi-onnx", 64, "p99_ms")),
-    Goal(f"its CPU a request against {_FIRST}", "<=", 0.25, against(ONE_ROW, "fastapi", 64, "cpu_us")),
-    Goal(f"one row, 1 connection: p50 against {_FIRST}", "<=", 0.35, against(ONE_ROW, "fastapi", 1, "p50_ms")),
-    Goal(f"through Nginx with TLS, 64: requests/s against {_FIRST}", ">=", 3.0, against(EDGE, "fastapi", 64, "rate")),
+    Goal(f"one row, 64 connections: requests/s against {_FIRST}", ">=", 3.5, _one_row("fastapi", 64, "rate")),
+    Goal(f"the same against {_TUNED}", ">=", 1.4, _one_row("fastapi-onnx", 64, "rate")),
+    Goal(f"its p99 against {_FIRST}", "<", 1.0, _one_row("fastapi", 64, "p99_ms")),
+    Goal(f"its p99 against {_TUNED}", "<", 1.0, _one_row("fastapi-onnx", 64, "p99_ms")),
+    Goal(f"its CPU a request against {_FIRST}", "<=", 0.25, _one_row("fastapi", 64, "cpu_us")),
+    Goal(f"one row, 1 connection: p50 against {_FIRST}", "<=", 0.35, _one_row("fastapi", 1, "p50_ms")),
+    Goal(
+        f"through Nginx with TLS, 64: requests/s against {_FIRST}",
+        ">=",
+        3.0,
+        against(names.EDGE, "fastapi", 64, "rate"),
+    ),
     *(
         Goal(
             f"JSON of 10,000 rows ({form}), {clients} client{'s' * (clients - 1)}: rows/s against the best other",
@@ -202,7 +193,7 @@ GOALS = [
         "memory after 100,000 requests, all processes",
         "<=",
         130.0,
-        own(MEMORY, AFTER_FIRST, "pss_mb"),
+        own(names.MEMORY, names.AFTER_FIRST, "pss_mb"),
         1,
         "MB",
     ),
@@ -214,24 +205,19 @@ GOALS = [
         2,
         "MB",
     ),
-    Goal("cold start until /ready is 200", "<=", 1.0, own(COLD_START, READY, "seconds"), 2, "s"),
+    Goal("cold start until /ready is 200", "<=", 1.0, own(names.COLD_START, names.READY, "seconds"), 2, "s"),
     Goal(
         "one row beside two files of 1,000,000 rows, 16 connections: p99",
         "<",
         50.0,
-        own(FAIRNESS, BESIDE_FILES, "p99_ms"),
+        own(names.FAIRNESS, names.BESIDE_FILES, "p99_ms"),
         1,
         "ms",
     ),
     Goal("overload: good answers/s against the capacity", ">=", 0.9, _goodput),
     Goal("overload: requests with neither 200 nor a proper 503", "<=", 0.0, _not_answered, 0),
     Goal(
-        "overload: until all is normal again",
-        "<=",
-        2.0,
-        own(OVERLOAD, TWICE, "recovery_seconds"),
-        2,
-        "s",
+        "overload: until all is normal again", "<=", 2.0, own(names.OVERLOAD, names.TWICE, "recovery_seconds"), 2, "s"
     ),
     Goal("curves: the worst step, times what it should cost", "<=", _CLIFF, _worst_step),
 ]

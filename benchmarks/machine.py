@@ -48,7 +48,7 @@ def commit() -> str:
 def versions(server: Server) -> dict[str, str]:
     """Versions of the server's Python and packages."""
     done = subprocess.run(
-        [str(server.python()), "-c", _PROGRAM, *server.packages], capture_output=True, text=True, check=False
+        [str(server.python()), "-c", _PROGRAM, *server.packages()], capture_output=True, text=True, check=False
     )
     found: dict[str, str] = json.loads(done.stdout) if done.returncode == 0 else {}
     return found

@@ -19,8 +19,7 @@ the first table are what the project promises. What each figure means: [docs/per
 - {programs}"""
 
 _PLOTS = """Plots: [one row](plots/one-row.svg), [connections](plots/connections.svg), [rows](plots/rows.svg),
-[trees](plots/trees.svg), [features](plots/features.svg), [memory](plots/memory.svg);
-where the time of one row goes: [PROFILE.md](PROFILE.md)."""
+[trees](plots/trees.svg), [features](plots/features.svg), [memory](plots/memory.svg)."""
 
 
 def markdown(samples: Samples, servers: dict[str, Server], failures: dict[str, str]) -> str:

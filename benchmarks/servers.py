@@ -1,7 +1,8 @@
 """The servers that are compared: how each is started, asked and answered, and why its setting is its best."""
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,125 +24,95 @@ class Server:
     """Why this is its best reasonable setting; printed in RESULTS.md."""
     environment: str | None
     """Name of its virtual environment; None for our own."""
-    packages: tuple[str, ...]
-    """The packages whose versions the results name."""
-    command: Callable[[Work, int], list[str]]
-    row: Form
-    many: Mapping[str, Form]
-    env: Callable[[Work, int], dict[str, str]] = field(default=lambda _work, _port: {})
+    start: str
+    """The command; see `_fill` for what stands in braces."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables, with the same braces."""
+    row: Form = forms.ROW
+    many: Mapping[str, Form] = field(default_factory=dict)
     cwd: Path = ROOT
 
     def python(self) -> Path:
-        """Its interpreter."""
+        """Return its interpreter."""
         return venv_python(self.environment) if self.environment else ROOT / ".venv" / "bin" / "python"
 
     def installed(self) -> bool:
-        """Its environment is there and complete."""
+        """Return whether its environment is complete."""
         return self.environment is None or (self.python().parent.parent / ".installed").exists()
 
+    def packages(self) -> list[str]:
+        """Return the packages whose versions the results name: those that its environment is made from."""
+        if self.environment is None:
+            return ["gunicorn", "flask", "xgboost-cpu"]
+        return re.findall("^[a-z][a-z-]*", (HERE / "requirements" / f"{self.environment}.in").read_text(), re.MULTILINE)
+
+    def command(self, work: Work, port: int) -> list[str]:
+        """Return the command that starts it."""
+        return [self._fill(word, work, port) for word in self.start.split()]
+
     def environ(self, work: Work, port: int) -> dict[str, str]:
-        """Variables beside the caller's own: where the model is, and one OpenMP thread unless the server says else."""
-        return {
+        """Return the variables beside the caller's own: the model, and one OpenMP thread unless the server differs."""
+        common = {
             "MODEL_FILE": str(work.model_file),
             "ONNX_FILE": str(work.onnx_file),
             "OMP_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
-            **self.env(work, port),
         }
+        return common | {name: self._fill(value, work, port) for name, value in self.variables.items()}
+
+    def _fill(self, template: str, work: Work, port: int) -> str:
+        return template.format(
+            bin=self.python().parent,
+            peers=HERE / "peers",
+            port=port,
+            workers=WORKERS,
+            free_port=free_port(),
+            work=work,
+            store=work.store_of(self.cwd),
+        )
 
 
-def _uvicorn(environment: str, module: str) -> Callable[[Work, int], list[str]]:
-    def command(_work: Work, port: int) -> list[str]:
-        options = f"--host 127.0.0.1 --port {port} --workers {WORKERS} --loop uvloop --http httptools --no-access-log"
-        return [str(venv_python(environment)), "-m", "uvicorn", f"benchmarks.peers.{module}:app", *options.split()]
-
-    return command
-
-
-def _original(_work: Work, port: int) -> list[str]:
-    module = "benchmarks.peers.original:app"
-    return [str(venv_python("original")), "-m", "gunicorn", "-w", "4", "-b", f"127.0.0.1:{port}", module]
-
-
-def _mlserver(work: Work, _port: int) -> list[str]:
-    return [str(venv_python("mlserver").parent / "mlserver"), "start", str(work.mlserver_folder)]
-
-
-def _mlserver_env(work: Work, port: int) -> dict[str, str]:
-    return {
-        "MLSERVER_HTTP_PORT": str(port),
-        "MLSERVER_GRPC_PORT": str(free_port()),
-        "MLSERVER_METRICS_PORT": str(free_port()),
-        # Else its metrics' folder is made where it was started.
-        "MLSERVER_METRICS_DIR": str(work.folder),
-    }
-
-
-def _bentoml(_work: Work, port: int) -> list[str]:
-    options = f"--host 127.0.0.1 --port {port} --working-dir {HERE / 'peers'}"
-    return [str(venv_python("bentoml").parent / "bentoml"), "serve", "bentoml_service:Iris", *options.split()]
-
-
-def _litserve(_work: Work, port: int) -> list[str]:
-    return [str(venv_python("litserve")), str(HERE / "peers" / "litserve_api.py"), str(port)]
-
-
-def _mlflow(work: Work, port: int) -> list[str]:
-    options = f"--host 127.0.0.1 --port {port} --workers {WORKERS} --env-manager local"
-    program = str(venv_python("mlflow").parent / "mlflow")
-    return [program, "models", "serve", "-m", str(work.mlflow_folder), *options.split()]
-
-
-def _ours(checkout: Path) -> Server:
-    def command(_work: Work, _port: int) -> list[str]:
-        gunicorn = ROOT / ".venv" / "bin" / "gunicorn"
-        return [str(gunicorn), "-c", "flask_app/gunicorn.conf.py", "flask_app.wsgi:app"]
-
-    def env(work: Work, port: int) -> dict[str, str]:
-        return {
-            "API_PORT": str(port),
-            "MODEL_STORE": str(work.store_of(checkout)),
-            "WEB_CONCURRENCY": os.environ.get("WEB_CONCURRENCY") or str(WORKERS),
-        }
-
-    return Server(
-        name="ours",
-        title="this project",
-        setting="as README starts it, WEB_CONCURRENCY=2, JSON log into a file; every check, metric and header on",
-        environment=None,
-        packages=("gunicorn", "flask", "xgboost-cpu", "onnxruntime"),
-        command=command,
-        env=env,
-        row=forms.ROW,
-        many={**forms.OUR_JSON},
-        cwd=checkout,
-    )
+_UVICORN = (
+    "{bin}/python -m uvicorn --host 127.0.0.1 --port {port} --workers {workers} --loop uvloop --http httptools"
+    " --no-access-log"
+)
+_ORIGINAL = "{bin}/python -m gunicorn -w 4 -b 127.0.0.1:{port} benchmarks.peers.original:app"
+_ROWS = {"rows": Form("/predict_rows", forms.listed("rows"), forms.predictions)}
+_V2_JSON = Form(forms.V2_PATH, forms.v2_json, forms.v2_json_classes)
+_INPUTS = Form("/invocations", forms.listed("inputs"), forms.predictions)
 
 
 def servers(checkout: Path = ROOT) -> dict[str, Server]:
-    """Every server by name; checkout is the working tree that our own server is started from."""
-    rows = {"rows": Form("/predict_rows", forms.listed("rows"), forms.predictions)}
-    peers = [
+    """Return every server by name; checkout is the working tree that our own server is started from."""
+    found = [
+        Server(
+            name="ours",
+            title="this project",
+            setting="as README starts it, WEB_CONCURRENCY=2, JSON log into a file; every check, metric and header on",
+            environment=None,
+            start="{bin}/gunicorn -c flask_app/gunicorn.conf.py flask_app.wsgi:app",
+            variables={
+                "API_PORT": "{port}",
+                "MODEL_STORE": "{store}",
+                "WEB_CONCURRENCY": os.environ.get("WEB_CONCURRENCY") or str(WORKERS),
+            },
+            many=forms.OUR_JSON,
+            cwd=checkout,
+        ),
         Server(
             name="original",
             title="the original",
             setting="4 sync workers, XGBClassifier(n_jobs=-1), as it was published; sync workers have no keepalive",
             environment="original",
-            packages=("gunicorn", "flask", "xgboost-cpu"),
-            command=_original,
-            env=lambda _work, _port: {"OMP_NUM_THREADS": str(os.cpu_count())},
-            row=forms.ROW,
-            many={},
+            start=_ORIGINAL,
+            variables={"OMP_NUM_THREADS": str(os.cpu_count())},
         ),
         Server(
             name="original-omp1",
             title="the original, OMP_NUM_THREADS=1",
             setting="the same without threads that fight over the cores: what one variable buys it",
             environment="original",
-            packages=("gunicorn", "flask", "xgboost-cpu"),
-            command=_original,
-            row=forms.ROW,
-            many={},
+            start=_ORIGINAL,
         ),
         Server(
             name="fastapi",
@@ -149,10 +120,8 @@ def servers(checkout: Path = ROOT) -> dict[str, Server]:
             setting="pydantic model, XGBClassifier.predict, async def (no thread pool), uvloop and httptools, no access"
             " log, OMP_NUM_THREADS=1",
             environment="fastapi",
-            packages=("fastapi", "uvicorn", "pydantic", "xgboost-cpu"),
-            command=_uvicorn("fastapi", "fastapi_plain"),
-            row=forms.ROW,
-            many=rows,
+            start=f"{_UVICORN} benchmarks.peers.fastapi_plain:app",
+            many=_ROWS,
         ),
         Server(
             name="fastapi-onnx",
@@ -160,10 +129,8 @@ def servers(checkout: Path = ROOT) -> dict[str, Server]:
             setting="pydantic model, answers by orjson, async def, a session on one thread, uvloop and httptools, no"
             " access log",
             environment="fastapi_onnx",
-            packages=("fastapi", "uvicorn", "orjson", "onnxruntime"),
-            command=_uvicorn("fastapi_onnx", "fastapi_onnx"),
-            row=forms.ROW,
-            many=rows,
+            start=f"{_UVICORN} benchmarks.peers.fastapi_onnx:app",
+            many=_ROWS,
         ),
         Server(
             name="fastapi-onnx-unchecked",
@@ -171,21 +138,24 @@ def servers(checkout: Path = ROOT) -> dict[str, Server]:
             setting="orjson both ways, no pydantic: it answers a wrong type with 500. Not like for like; the bound of"
             " what FastAPI can do",
             environment="fastapi_onnx",
-            packages=("fastapi", "uvicorn", "orjson", "onnxruntime"),
-            command=_uvicorn("fastapi_onnx", "fastapi_onnx_unchecked"),
-            row=forms.ROW,
-            many=rows,
+            start=f"{_UVICORN} benchmarks.peers.fastapi_onnx_unchecked:app",
+            many=_ROWS,
         ),
         Server(
             name="mlserver",
             title="MLServer",
             setting="V2 JSON, parallel_workers 2, no debug, OMP_NUM_THREADS=1",
             environment="mlserver",
-            packages=("mlserver", "mlserver-xgboost", "xgboost"),
-            command=_mlserver,
-            env=_mlserver_env,
-            row=Form(forms.V2_PATH, forms.v2_json, forms.v2_json_classes),
-            many={"V2 JSON": Form(forms.V2_PATH, forms.v2_json, forms.v2_json_classes)},
+            start="{bin}/mlserver start {work.mlserver_folder}",
+            variables={
+                "MLSERVER_HTTP_PORT": "{port}",
+                "MLSERVER_GRPC_PORT": "{free_port}",
+                "MLSERVER_METRICS_PORT": "{free_port}",
+                # Without it, MLServer writes its metrics into the working directory.
+                "MLSERVER_METRICS_DIR": "{work.folder}",
+            },
+            row=_V2_JSON,
+            many={"V2 JSON": _V2_JSON},
         ),
         Server(
             name="litserve",
@@ -193,9 +163,7 @@ def servers(checkout: Path = ROOT) -> dict[str, Server]:
             setting="2 workers on the CPU behind 2 HTTP servers, fast_queue, no batching (it waits for more rows), no"
             " access log",
             environment="litserve",
-            packages=("litserve", "fastapi", "uvicorn", "xgboost-cpu"),
-            command=_litserve,
-            row=forms.ROW,
+            start="{bin}/python {peers}/litserve_api.py {port}",
             many={"rows": Form("/predict", forms.listed("rows"), forms.predictions)},
         ),
         Server(
@@ -204,22 +172,20 @@ def servers(checkout: Path = ROOT) -> dict[str, Server]:
             setting="2 workers, async API (no thread pool), uvloop and httptools, no access log, no metrics, no"
             " batching",
             environment="bentoml",
-            packages=("bentoml", "xgboost-cpu"),
-            command=_bentoml,
-            row=forms.ROW,
-            many=rows,
+            start="{bin}/bentoml serve bentoml_service:Iris --host 127.0.0.1 --port {port} --working-dir {peers}",
+            many=_ROWS,
         ),
         Server(
             name="mlflow",
             title="MLflow models serve",
             setting="2 workers, the environment it is in, a plain array as input (a data frame costs more)",
             environment="mlflow",
-            packages=("mlflow", "uvicorn", "xgboost-cpu"),
-            command=_mlflow,
-            # It finds uvicorn there.
-            env=lambda _work, _port: {"PATH": f"{venv_python('mlflow').parent}:{os.environ.get('PATH', os.defpath)}"},
-            row=Form("/invocations", forms.listed("inputs"), forms.predictions),
-            many={"inputs": Form("/invocations", forms.listed("inputs"), forms.predictions)},
+            start="{bin}/mlflow models serve -m {work.mlflow_folder} --host 127.0.0.1 --port {port} --workers {workers}"
+            " --env-manager local",
+            # MLflow starts uvicorn from the PATH.
+            variables={"PATH": f"{{bin}}:{os.environ.get('PATH', os.defpath)}"},
+            row=_INPUTS,
+            many={"inputs": _INPUTS},
         ),
     ]
-    return {server.name: server for server in (_ours(checkout), *peers)}
+    return {server.name: server for server in found}

@@ -1,27 +1,6 @@
 """The tables of a run."""
 
-from benchmarks.names import (
-    AFTER_FIRST,
-    BINARY_ROWS,
-    BY_CONNECTIONS,
-    BY_FEATURES,
-    BY_ROWS,
-    BY_TREES,
-    COLD_START,
-    CSV_ROWS,
-    EDGE,
-    FAIRNESS,
-    FIRST_ANSWER,
-    GROWTH,
-    MANY_ROWS,
-    MEMORY,
-    ONE_ROW,
-    OURS,
-    OVERLOAD,
-    READY,
-    ROW_CONNECTIONS,
-    STALLS,
-)
+from benchmarks import names
 from benchmarks.samples import Samples
 from benchmarks.servers import Server
 
@@ -31,30 +10,35 @@ Column = tuple[str, object, str, int]
 
 def tables(samples: Samples, servers: dict[str, Server]) -> list[str]:
     """One section for each measure that was taken."""
-    one_row: list[Column] = [(f"req/s, {case}", case, "rate", 0) for case in ROW_CONNECTIONS]
+    one_row: list[Column] = [(f"req/s, {case}", case, "rate", 0) for case in names.ROW_CONNECTIONS]
     one_row += [("p50 ms, 1", 1, "p50_ms", 2), ("p99 ms, 16", 16, "p99_ms", 1), ("p99 ms, 64", 64, "p99_ms", 1)]
     one_row += [("CPU us a request, 64", 64, "cpu_us", 0), ("PSS MB", 64, "pss_mb", 0)]
     edge: list[Column] = [("req/s, 1", 1, "rate", 0), ("req/s, 64", 64, "rate", 0), ("p50 ms, 1", 1, "p50_ms", 2)]
     edge += [("p99 ms, 64", 64, "p99_ms", 1), ("CPU us, 64", 64, "cpu_us", 0), ("of it Nginx", 64, "nginx_cpu_us", 0)]
-    start: list[Column] = [("s until /ready", READY, "seconds", 2), ("s until an answer", FIRST_ANSWER, "seconds", 2)]
+    start: list[Column] = [
+        ("s until /ready", names.READY, "seconds", 2),
+        ("s until an answer", names.FIRST_ANSWER, "seconds", 2),
+    ]
     return [
         text
         for text in (
-            _by_server(samples, servers, "One row a request, straight to the server", ONE_ROW, one_row),
-            _by_server(samples, servers, "The same through the project's Nginx with TLS", EDGE, edge),
+            _by_server(samples, servers, "One row a request, straight to the server", names.ONE_ROW, one_row),
+            _by_server(samples, servers, "The same through the project's Nginx with TLS", names.EDGE, edge),
             _capacity(samples),
             _many_rows(samples, servers),
-            _rows(samples, "Binary rows, 100,000 a request, two clients or processes", BINARY_ROWS),
-            _rows(samples, "CSV of 1,000,000 rows", CSV_ROWS),
+            _rows(samples, "Binary rows, 100,000 a request, two clients or processes", names.BINARY_ROWS),
+            _rows(samples, "CSV of 1,000,000 rows", names.CSV_ROWS),
             _memory(samples),
-            _by_server(samples, servers, "Cold start", COLD_START, start),
-            _values(samples, FAIRNESS, "One row at 16 connections beside two streamed files"),
-            _values(samples, OVERLOAD, "Twice the capacity of one worker offered for 30 s, open loop"),
-            _values(samples, STALLS, "Milliseconds of one request beside others that stall or are made to be slow"),
-            _values(samples, BY_CONNECTIONS, "One row, 1 to 1,000 connections"),
-            _rows(samples, "1 to 10,000,000 rows, one client", BY_ROWS),
-            _values(samples, BY_TREES, "10 to 10,000 trees, four features"),
-            _values(samples, BY_FEATURES, "4 to 500 features, 200 trees"),
+            _by_server(samples, servers, "Cold start", names.COLD_START, start),
+            _values(samples, names.FAIRNESS, "One row at 16 connections beside two streamed files"),
+            _values(samples, names.OVERLOAD, "Twice the capacity of one worker offered for 30 s, open loop"),
+            _values(
+                samples, names.STALLS, "Milliseconds of one request beside others that stall or are made to be slow"
+            ),
+            _values(samples, names.BY_CONNECTIONS, "One row, 1 to 1,000 connections"),
+            _rows(samples, "1 to 10,000,000 rows, one client", names.BY_ROWS),
+            _values(samples, names.BY_TREES, "10 to 10,000 trees, four features"),
+            _values(samples, names.BY_FEATURES, "4 to 500 features, 200 trees"),
         )
         if text
     ]
@@ -95,9 +79,9 @@ def _by_server(samples: Samples, servers: dict[str, Server], title: str, measure
 
 def _capacity(samples: Samples) -> str:
     """What to ask of Kubernetes."""
-    api = samples.median(ONE_ROW, OURS, 64, "cpu_us")
-    whole, proxy = (samples.median(EDGE, OURS, 64, name) for name in ("cpu_us", "nginx_cpu_us"))
-    memory = samples.median(MEMORY, OURS, AFTER_FIRST, "pss_mb")
+    api = samples.median(names.ONE_ROW, names.OURS, 64, "cpu_us")
+    whole, proxy = (samples.median(names.EDGE, names.OURS, 64, name) for name in ("cpu_us", "nginx_cpu_us"))
+    memory = samples.median(names.MEMORY, names.OURS, names.AFTER_FIRST, "pss_mb")
     lines = []
     if api:
         lines.append(["single rows a second that a core of the API serves", number(1e6 / api)])
@@ -112,9 +96,11 @@ def _capacity(samples: Samples) -> str:
 
 def _many_rows(samples: Samples, servers: dict[str, Server]) -> str:
     rows = []
-    for name in (name for name in servers if name in samples.servers(MANY_ROWS)):
-        for form in dict.fromkeys(case.rpartition(", ")[0] for case in samples.cases(MANY_ROWS, name)):
-            rates = [samples.median(MANY_ROWS, name, f"{form}, {clients}", "rows_per_second") for clients in (1, 2)]
+    for name in (name for name in servers if name in samples.servers(names.MANY_ROWS)):
+        for form in dict.fromkeys(case.rpartition(", ")[0] for case in samples.cases(names.MANY_ROWS, name)):
+            rates = [
+                samples.median(names.MANY_ROWS, name, f"{form}, {clients}", "rows_per_second") for clients in (1, 2)
+            ]
             rows.append([f"{servers[name].title}: {form}", *(_millions(rate) for rate in rates)])
     return _section("JSON of 10,000 rows", ["server and form", "million rows/s, 1 client", "2 clients"], rows)
 
@@ -129,7 +115,7 @@ def _rows(samples: Samples, title: str, measure: str) -> str:
 
 
 def _memory(samples: Samples) -> str:
-    points = [sample for sample in samples.all if sample.measure in (MEMORY, GROWTH)]
+    points = [sample for sample in samples.all if sample.measure in (names.MEMORY, names.GROWTH)]
     # Each tenth of the way is enough for people; the goal is computed from all.
     chosen = [*points[:1], *points[2::4]]
     rows = [[number(point.values["requests"]), number(point.values["pss_mb"], 1)] for point in chosen]
@@ -141,15 +127,15 @@ def _values(samples: Samples, measure: str, title: str) -> str:
     parts = []
     for server in samples.servers(measure):
         cases = samples.cases(measure, server)
-        names = dict.fromkeys(
+        found = dict.fromkeys(
             name
             for sample in samples.all
             if (sample.measure, sample.server) == (measure, server)
             for name in sample.values
         )
-        names.pop("foreign", None)
+        found.pop("foreign", None)
         dull = ("not_2xx", "failed")
-        shown = [name for name in names if name not in dull or _any(samples, measure, server, name)]
+        shown = [name for name in found if name not in dull or _any(samples, measure, server, name)]
         rows = [[case, *(_figure(samples.median(measure, server, case, name)) for name in shown)] for case in cases]
         parts.append(f"{server}:\n\n{table(['case', *(name.replace('_', ' ') for name in shown)], rows)}")
     return f"## {title}\n\n" + "\n\n".join(parts) if parts else ""

@@ -4,12 +4,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.running import Running
 from benchmarks.samples import Samples
 from benchmarks.servers import Server
-from benchmarks.work import ROOT, BenchmarkError, Work
+from benchmarks.work import BenchmarkError, Work
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,7 @@ class Context:
     """Those to measure, by name, in the order of measuring."""
     rounds: int
     quick: bool
-    checkout: Path = ROOT
-    failures: dict[str, str] | None = None
+    failures: dict[str, str]
     """Filled with what could not be measured, and why."""
 
     def seconds(self, full: float) -> float:
@@ -45,8 +43,7 @@ class Context:
             yield
         except (BenchmarkError, OSError) as error:
             self.say(f"{what}: {error}")
-            if self.failures is not None:
-                self.failures[what] = str(error)
+            self.failures[what] = str(error)
 
     def interleaved(self, measure: Callable[[Running], None], *names: str) -> None:
         """Round by round, server by server, so that a drift of the machine hits all alike."""

@@ -6,9 +6,8 @@ import numpy as np
 import onnxruntime
 import orjson
 from fastapi import FastAPI, Response
-from pydantic import BaseModel
 
-NAMES = ["setosa", "versicolor", "virginica"]
+from benchmarks.peers.fastapi_bodies import NAMES, Iris, Rows
 
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
@@ -20,36 +19,27 @@ label_name = session.get_outputs()[0].name
 app = FastAPI()
 
 
-class Iris(BaseModel):
-    """One row."""
-
-    sepal_length: float
-    sepal_width: float
-    petal_length: float
-    petal_width: float
-
-
-class Rows(BaseModel):
-    """Many rows, in the model's order."""
-
-    rows: list[list[float]]
-
-
-def _answer(content: object) -> Response:
+def answer_row(row: list[float]) -> Response:
+    """The class of one row."""
+    labels = session.run([label_name], {input_name: np.array([row], dtype=np.float32)})[0]
+    prediction = int(labels[0])
+    content = {"prediction": prediction, "class_name": NAMES[prediction]}
     return Response(orjson.dumps(content), media_type="application/json")
+
+
+def answer_rows(rows: list[list[float]]) -> Response:
+    """The classes of many rows."""
+    labels = session.run([label_name], {input_name: np.array(rows, dtype=np.float32)})[0]
+    return Response(orjson.dumps({"predictions": labels.tolist()}), media_type="application/json")
 
 
 @app.post("/predict")
 async def predict(iris: Iris) -> Response:
     """One row."""
-    row = [iris.sepal_length, iris.sepal_width, iris.petal_length, iris.petal_width]
-    labels = session.run([label_name], {input_name: np.array([row], dtype=np.float32)})[0]
-    prediction = int(labels[0])
-    return _answer({"prediction": prediction, "class_name": NAMES[prediction]})
+    return answer_row([iris.sepal_length, iris.sepal_width, iris.petal_length, iris.petal_width])
 
 
 @app.post("/predict_rows")
 async def predict_rows(body: Rows) -> Response:
     """Many rows."""
-    rows = np.array(body.rows, dtype=np.float32)
-    return _answer({"predictions": session.run([label_name], {input_name: rows})[0].tolist()})
+    return answer_rows(body.rows)

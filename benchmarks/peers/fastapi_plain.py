@@ -5,29 +5,13 @@ from typing import Any
 
 import numpy as np
 from fastapi import FastAPI
-from pydantic import BaseModel
 from xgboost import XGBClassifier
 
-NAMES = ["setosa", "versicolor", "virginica"]
+from benchmarks.peers.fastapi_bodies import NAMES, Iris, Rows
 
 app = FastAPI()
 model = XGBClassifier()
 model.load_model(os.environ["MODEL_FILE"])
-
-
-class Iris(BaseModel):
-    """One row."""
-
-    sepal_length: float
-    sepal_width: float
-    petal_length: float
-    petal_width: float
-
-
-class Rows(BaseModel):
-    """Many rows, in the model's order."""
-
-    rows: list[list[float]]
 
 
 # Not `def`: FastAPI would run each call in a thread pool, which costs more than the threads bring here.
