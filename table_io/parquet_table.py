@@ -30,16 +30,11 @@ class ParquetTable(ArrowTable):
             OSError: the folder cannot be written, or has no room.
         """
         with tempfile.TemporaryFile(dir=folder) as unpacked:
-            unpack(file, unpacked, max_bytes)
+            _unpack(file, unpacked, max_bytes)
             super().__init__(unpacked)
 
 
-def unpack(file: IO[bytes], unpacked: IO[bytes], max_bytes: int) -> None:
-    """Write a Parquet file as an Arrow stream; both are real files.
-
-    Raises:
-        As `ParquetTable`.
-    """
+def _unpack(file: IO[bytes], unpacked: IO[bytes], max_bytes: int) -> None:
     file.seek(0)
     head = file.read(4)
     if head != PARQUET_MAGIC or file.seek(-4, os.SEEK_END) < 8 or file.read(4) != PARQUET_MAGIC:

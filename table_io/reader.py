@@ -58,17 +58,16 @@ def read_typed(table: CsvTable) -> pa.Table:
             break
         # Their text is gone: read it again.
         mixed |= found
-    arrays = [pa.chunked_array(_cast(columns, kind), kind) for columns, kind in zip(columns, kinds, strict=True)]
+    arrays = [
+        pa.chunked_array([chunk.cast(kind, safe=False) for chunk in chunks], kind)
+        for chunks, kind in zip(columns, kinds, strict=True)
+    ]
     return pa.Table.from_arrays(arrays, names=table.schema.names)
 
 
 def _common_type(chunks: list[pa.Array]) -> pa.DataType | None:
     found = {chunk.type for chunk in chunks} - {pa.null()}
-    for several in ({pa.int64(), pa.float64()}, {pa.date32(), pa.timestamp("us")}):
-        if len(found) > 1 and found == several:
-            return pa.float64() if pa.float64() in several else pa.timestamp("us")
+    for narrow, wide in ((pa.int64(), pa.float64()), (pa.date32(), pa.timestamp("us"))):
+        if found == {narrow, wide}:
+            return wide
     return found.pop() if len(found) == 1 else None if found else pa.null()
-
-
-def _cast(chunks: list[pa.Array], kind: pa.DataType) -> list[pa.Array]:
-    return [chunk.cast(kind, safe=False) for chunk in chunks]

@@ -20,6 +20,12 @@ _MAX_SHOWN = 40
 # A Parquet file can repeat one value a million times in a few bytes.
 _MAX_FIXED_BYTES = 256
 
+_NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+_OTHERS = (
+    *(pa.types.is_null, pa.types.is_boolean, pa.types.is_temporal, pa.types.is_string, pa.types.is_large_string),
+    *(pa.types.is_binary, pa.types.is_large_binary),
+)
+
 
 @dataclass(frozen=True)
 class FeatureColumns:
@@ -102,26 +108,15 @@ def find_columns(features: list[Feature], schema: pa.Schema, is_text: bool, adde
 
 def _type_fault(field: pa.Field, is_feature: bool) -> str | None:
     kind = field.type
-    types = pa.types
     if is_feature:
-        good = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
-        return None if good else f"must be a column of numbers, not of type {_shown(kind)}"
-    if types.is_dictionary(kind):
+        is_good = any(check(kind) for check in _NUMBERS)
+        return None if is_good else f"must be a column of numbers, not of type {_shown(kind)}"
+    if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    flat = (
-        types.is_null(kind)
-        or types.is_boolean(kind)
-        or types.is_integer(kind)
-        or types.is_floating(kind)
-        or types.is_decimal(kind)
-        or types.is_temporal(kind)
-        or types.is_string(kind)
-        or types.is_large_string(kind)
-        or types.is_binary(kind)
-        or types.is_large_binary(kind)
-        or (types.is_fixed_size_binary(kind) and kind.byte_width <= _MAX_FIXED_BYTES)
-    )
-    return None if flat else f"is of type {_shown(field.type)}, which this service does not pass through; leave it out"
+    is_short = pa.types.is_fixed_size_binary(kind) and kind.byte_width <= _MAX_FIXED_BYTES
+    if is_short or any(check(kind) for check in (*_NUMBERS, *_OTHERS)):
+        return None
+    return f"is of type {_shown(field.type)}, which this service does not pass through; leave it out"
 
 
 def _shown(kind: Any) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flask_app.model.prediction import predict_matrix
 from flask_app.model.served_model import ServedModel
-from flask_app.tables.columns import FeatureColumns, find_columns
+from flask_app.tables.columns import find_columns
 from flask_app.tables.upload import no_room
 from flask_app.tables.writers import TableWriter, make_writer
 from http_service.problems import InvalidFields, Problem
@@ -74,7 +74,10 @@ class _Scorer:
         error = [(_ERROR, pa.string())] if keep_errors else []
         added = [("prediction", pa.int32()), ("class_name", pa.string()), *shares, *error]
         self._columns = find_columns(card.features, table.schema, table.is_text, [name for name, _ in added])
-        self._schema = _answer_schema(table.schema, self._columns, self._as_numbers, added)
+        fields = list(table.schema)
+        for index in self._columns.indices if self._as_numbers else ():
+            fields[index] = pa.field(fields[index].name, pa.float64())
+        self._schema = pa.schema([*fields, *(pa.field(name, kind) for name, kind in added)], table.schema.metadata)
         self._writer: TableWriter = make_writer(wanted, self._schema, getattr(table, "delimiter", ","))
 
     def check(self, max_bytes: int) -> None:
@@ -131,16 +134,6 @@ class _Scorer:
         errors = pa.array(self._columns.errors(chunk, matrix), pa.string())
         # What is wrong with a row of CSV itself.
         return pc.coalesce(chunk.columns[-1], errors) if chunk.num_columns > len(self._table.schema) else errors
-
-
-def _answer_schema(
-    schema: pa.Schema, columns: FeatureColumns, as_numbers: bool, added: list[tuple[str, pa.DataType]]
-) -> pa.Schema:
-    for index in columns.indices if as_numbers else ():
-        schema = schema.set(index, pa.field(schema.names[index], pa.float64()))
-    for name, kind in added:
-        schema = schema.append(pa.field(name, kind))
-    return schema
 
 
 def _chunks(table: Table) -> Iterator[tuple[pa.RecordBatch, int]]:

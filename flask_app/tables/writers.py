@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -87,7 +87,10 @@ class _CsvWriter:
 class _ArrowWriter:
     def __init__(self, schema: pa.Schema) -> None:
         self._sink = _Sink()
-        self._writer = pa.ipc.new_stream(self._sink, schema)
+        self._writer = self._open(schema)
+
+    def _open(self, schema: pa.Schema) -> Any:
+        return pa.ipc.new_stream(self._sink, schema)
 
     def start(self) -> bytes:
         return self._sink.take()
@@ -101,15 +104,10 @@ class _ArrowWriter:
         return self._sink.take()
 
 
-class _ParquetWriter:
-    def __init__(self, schema: pa.Schema) -> None:
-        self._schema = schema
-        self._sink = _Sink()
-        self._writer = parquet.ParquetWriter(self._sink, schema)
+class _ParquetWriter(_ArrowWriter):
+    def _open(self, schema: pa.Schema) -> Any:
         self._waiting: list[pa.RecordBatch] = []
-
-    def start(self) -> bytes:
-        return self._sink.take()
+        return parquet.ParquetWriter(self._sink, schema)
 
     def rows(self, batch: pa.RecordBatch) -> bytes:
         self._waiting.append(batch)
@@ -121,13 +119,11 @@ class _ParquetWriter:
     def end(self) -> bytes:
         if self._waiting:
             self._write_group()
-        self._writer.close()
-        return self._sink.take()
+        return super().end()
 
     def _write_group(self) -> None:
-        table = pa.Table.from_batches(self._waiting, schema=self._schema)
+        self._writer.write_table(pa.Table.from_batches(self._waiting), row_group_size=_GROUP_ROWS)
         self._waiting = []
-        self._writer.write_table(table, row_group_size=_GROUP_ROWS)
 
 
 class _Sink(io.RawIOBase):
