@@ -14,7 +14,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.stacks import ROOT, ProcessStack
+
 _BLOCK = re.compile(r"<!-- tested(?:: (\w+))? -->\n```sh\n(.*?)```\n(?:```json\n(.*?)```\n)?", re.DOTALL)
 _END_OF_BLOCK = "--- end of block ---"
 
@@ -37,6 +38,14 @@ class Reader:
                 shutil.copy(ROOT / name, folder / name)
         (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
         return cls(folder, _environ(HOME=str(folder), **environ))
+
+    @classmethod
+    def of_stack(cls, folder: Path, stack: ProcessStack, **environ: str) -> Reader:
+        """Copy the checkout as `with_clone` does; the stack is what `make run` has started in the copy."""
+        reader = cls.with_clone(folder, **environ)
+        (folder / ".run").symlink_to(stack.folder / "run")
+        (folder / "artifacts").symlink_to(stack.store)
+        return reader
 
     @classmethod
     def at_checkout(cls, **environ: str) -> Reader:

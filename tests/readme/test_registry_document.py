@@ -45,7 +45,9 @@ def test_the_settings_and_metrics_exist() -> None:
     section = TEXT.split("## Settings")[1].split("The server itself")[0]
     named = re.findall(r"`([A-Z_]+)`", " ".join(re.findall(r"^\|([^|]*)\|", section, re.MULTILINE)))
     source = "\n".join(
-        path.read_text() for folder in ("flask_app", "model_artifact", "model_training") for path in (ROOT / folder).rglob("*.py")
+        path.read_text()
+        for folder in ("flask_app", "model_artifact", "model_training")
+        for path in (ROOT / folder).rglob("*.py")
     )
     assert named
     for name in named:

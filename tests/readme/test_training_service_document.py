@@ -16,8 +16,7 @@ TEXT = (ROOT / "docs" / "training-service.md").read_text()
 
 
 def test_the_requests_in_their_order(process_stack: ProcessStack, tmp_path: Path) -> None:
-    reader = Reader.with_clone(tmp_path)
-    (tmp_path / ".run").symlink_to(process_stack.folder / "run")
+    reader = Reader.of_stack(tmp_path, process_stack)
     champion = ArtifactStore(process_stack.store).current()
     (printed,) = reader.read("docs/training-service.md", service=process_stack.training_url)
     assert json.loads((tmp_path / ".run" / "job.json").read_text())["state"] == "promoted"
