@@ -14,7 +14,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.stacks import ROOT, ProcessStack
+
 _BLOCK = re.compile(r"<!-- tested(?:: (\w+))? -->\n```sh\n(.*?)```\n(?:```json\n(.*?)```\n)?", re.DOTALL)
 _END_OF_BLOCK = "--- end of block ---"
 
@@ -36,9 +37,20 @@ class Reader:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
         (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
-        # Nothing else of the test run's own environment: no settings, no proxy.
-        kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("DOCKER_")}
-        return cls(folder, {**kept, "HOME": str(folder), "LANG": "C.UTF-8", **environ})
+        return cls(folder, _environ(HOME=str(folder), **environ))
+
+    @classmethod
+    def of_stack(cls, folder: Path, stack: ProcessStack, **environ: str) -> Reader:
+        """Copy the checkout as `with_clone` does; the stack is what `make run` has started in the copy."""
+        reader = cls.with_clone(folder, **environ)
+        (folder / ".run").symlink_to(stack.folder / "run")
+        (folder / "artifacts").symlink_to(stack.store)
+        return reader
+
+    @classmethod
+    def at_checkout(cls, **environ: str) -> Reader:
+        """Read in the checkout itself, for commands that write nothing there."""
+        return cls(ROOT, _environ(**environ))
 
     def read(self, document: str, way: str = "", **replacements: str) -> list[str]:
         """Run a document's blocks of a way; return what each has printed.
@@ -71,6 +83,12 @@ class Reader:
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+
+def _environ(**environ: str) -> dict[str, str]:
+    """Return variables of a reader's shell, and nothing else of the test run's own: no settings, no proxy."""
+    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("DOCKER_")}
+    return {**kept, "LANG": "C.UTF-8", **environ}
 
 
 def shape(value: object) -> object:

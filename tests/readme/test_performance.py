@@ -18,8 +18,7 @@ TEXT = (ROOT / "docs" / "performance.md").read_text()
 def test_wrk_measures_a_running_system(process_stack: ProcessStack, tmp_path: Path) -> None:
     if not shutil.which("wrk"):
         pytest.skip("wrk is missing: apt install wrk")
-    reader = Reader.with_clone(tmp_path)
-    (tmp_path / ".run").symlink_to(process_stack.folder / "run")
+    reader = Reader.of_stack(tmp_path, process_stack)
     (printed,) = reader.read("docs/performance.md", URL=process_stack.base_url)
     load = parse(printed)
     assert load.requests > 0 and load.not_2xx == load.failed == 0

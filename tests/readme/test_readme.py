@@ -16,17 +16,9 @@ from tests.stacks import ComposeStack, ProcessStack
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.fixture
-def reader(tmp_path: Path, process_stack: ProcessStack) -> Reader:
-    """A reader whose `make run` has started the stack."""
+def test_commands_for_make_run(process_stack: ProcessStack, tmp_path: Path) -> None:
     # The whole black-box suite runs elsewhere.
-    reader = Reader.with_clone(tmp_path, PYTEST_ARGS="-k test_api.py")
-    (tmp_path / ".run").symlink_to(process_stack.folder / "run")
-    (tmp_path / "artifacts").symlink_to(process_stack.store)
-    return reader
-
-
-def test_commands_for_make_run(reader: Reader, process_stack: ProcessStack) -> None:
+    reader = Reader.of_stack(tmp_path, process_stack, PYTEST_ARGS="-k test_api.py")
     store = ArtifactStore(process_stack.store)
     before = store.versions()
     printed = reader.read("README.md", "processes", URL=process_stack.base_url)

@@ -1,30 +1,25 @@
-"""docs/training-service.md: its requests work, and its settings, paths and statuses are those of the service."""
+"""docs/training-service.md: its requests work for a reader; its settings and paths are those of the service."""
 
 import json
-import re
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from model_artifact.store import ArtifactStore
-from tests.readme.test_readme import run
+from tests.readme.reader import ROOT, Reader
 from tests.stacks import ProcessStack
 from training_service.application import create_app
 from training_service.settings import TrainingServiceSettings
 
-ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "training-service.md").read_text()
 
 
 def test_the_requests_in_their_order(process_stack: ProcessStack, tmp_path: Path) -> None:
-    (script,) = re.findall(r"<!-- tested -->\n```sh\n(.*?)```\n", TEXT, re.DOTALL)
-    script = script.replace("/tmp/", f"{tmp_path}/").replace(".run/admin-token", str(process_stack.admin_token_file))
-    script = script.replace("http://localhost:5001", process_stack.training_url).replace("curl ", "curl -sSf ")
+    reader = Reader.of_stack(tmp_path, process_stack)
     champion = ArtifactStore(process_stack.store).current()
-    printed = run(script.replace("python3 ", f"{sys.executable} "), ROOT)
-    assert json.loads((tmp_path / "job.json").read_text())["state"] == "promoted"
+    (printed,) = reader.read("docs/training-service.md", service=process_stack.training_url)
+    assert json.loads((tmp_path / ".run" / "job.json").read_text())["state"] == "promoted"
     answers = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     assert answers[1]["classes"] == {"blue": 30, "red": 30}
     assert answers[-1] == {"champion": champion}
@@ -42,8 +37,3 @@ def test_every_path_is_there(tmp_path: Path) -> None:
         path = rule.rule.replace("<job_id>", "{id}").replace("<version>", "{version}")
         method = "POST" if "POST" in (rule.methods or ()) else "GET"
         assert f"`{method} {path}`" in TEXT
-
-
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)\)", TEXT))))
-def test_every_linked_file_exists(name: str) -> None:
-    assert (ROOT / "docs" / name).exists()
