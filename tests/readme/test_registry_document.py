@@ -1,4 +1,4 @@
-"""The commands of docs/registry.md do what it says, in their order, on a real MLflow server; its names exist."""
+"""The commands of docs/registry.md work in their order on a real MLflow server."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flask_app.settings import ApiSettings
 from model_artifact.mlflow.registered_model import MlflowModel
 from model_artifact.store import ArtifactStore
 from model_training.registry.registry import open_registry
@@ -51,29 +50,11 @@ def test_the_commands_in_their_order(mlflow_stack: MlflowStack, tmp_path: Path) 
     ended = registry.last_training()
     assert ended is not None and ended.outcome == "promoted"
 
-    # What the gate refuses is challenger.
-    run(".venv/bin/python -m model_training.train --min-accuracy 1 || [ $? = 3 ]")
+    # A version that the gate rejects becomes challenger.
+    run(".venv/bin/tabular train --min-accuracy 1 || [ $? = 3 ]")
     assert registry.champion_version() == first
     model = MlflowModel.from_environ({"MLFLOW_TRACKING_URI": mlflow_stack.uri})
     challenger = model.version(str(model.read().alias("challenger")))
     assert challenger.tag("gate") == "rejected"
     ended = registry.last_training()
     assert ended is not None and (ended.outcome, ended.version) == ("rejected", challenger.version_name)
-
-
-def test_the_settings_and_files_that_it_names_exist() -> None:
-    section = TEXT.split("## ApiSettings")[1].split("The server itself")[0]
-    named = re.findall(r"`([A-Z_]+)`", " ".join(re.findall(r"^\|([^|]*)\|", section, re.MULTILINE)))
-    source = "\n".join(
-        (ROOT / "model_training" / f"mlflow_{name}.py").read_text() for name in ("server", "model", "registry")
-    )
-    for name in named:
-        assert name.lower() in ApiSettings.__struct_fields__ or f'"{name}"' in source, name
-    image = (ROOT / "Dockerfile.mlflow-server").read_text()
-    for name in ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_ARTIFACTS_DESTINATION", "MLFLOW_SERVER_ALLOWED_HOSTS"):
-        assert name in TEXT and name in image
-    for link in re.findall(r"\]\(((?!http)[^)#]+)\)", TEXT):
-        assert (ROOT / "docs" / link).exists(), link
-    metrics = (ROOT / "docs/metrics.md").read_text()
-    for name in re.findall(r"`(flask_api_\w+)`", TEXT):
-        assert name in metrics
