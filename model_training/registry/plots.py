@@ -1,4 +1,4 @@
-"""Pictures of a model's quality as SVG, drawn by hand: training needs no drawing package for two of them."""
+"""Plots of a model's quality as SVG text: two plots are not worth a plotting package."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Point:
 
 
 def confusion_matrix(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
-    """Rows are the true classes, columns the predicted ones; a cell is the darker, the larger its share of the row."""
+    """Return the matrix as SVG: rows are true classes, columns predicted ones; opacity is the share of the row."""
     side = max(28, min(64, 640 // len(classes)))
     left, top = 190, 90
     width, height = left + side * len(classes) + 20, top + side * len(classes) + 30
@@ -48,10 +48,10 @@ def confusion_matrix(classes: Sequence[str], matrix: Sequence[Sequence[int]]) ->
 
 
 def accuracy_over_time(points: Sequence[Point]) -> str:
-    """Held-out accuracy of each version, oldest first; filled dots became champion."""
+    """Return the held-out accuracy of the versions, oldest first, as SVG; filled dots became champion."""
     width, height, left, right, top, bottom = 760, 320, 60, 20, 40, 50
     low = min(point.accuracy for point in points)
-    # A scale that shows small differences, and never more than there is.
+    # Shows small differences, and ends at 0 and 1.
     low, high = max(0.0, low - max(0.02, (1 - low) * 0.5)), 1.0
     step = (width - left - right) / max(1, len(points) - 1)
     xs = [left + index * step if len(points) > 1 else (left + width - right) / 2 for index in range(len(points))]
@@ -104,5 +104,5 @@ def _short(name: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """XML has no control characters and no lone surrogates, not even escaped."""
+    """Return the text escaped; XML has no control characters and no lone surrogates, not even escaped."""
     return escape("".join(character if character.isprintable() else "?" for character in text))

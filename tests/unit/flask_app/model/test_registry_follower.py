@@ -276,7 +276,7 @@ def test_a_store_that_cannot_be_written_is_told(
 
 @pytest.mark.parametrize(
     ("uri", "reason"),
-    [("mlflow", "MLFLOW_TRACKING_URI is not an address"), ("http://x:y", "MLFLOW_TRACKING_URI is no")],
+    [("mlflow", "MLFLOW_TRACKING_URI is not an address"), ("http://x:y", "MLFLOW_TRACKING_URI is not")],
 )
 def test_an_address_that_cannot_be_used_stops_the_start(
     gunicorn_command: list[str], gunicorn_environment: Any, repository: Path, uri: str, reason: str

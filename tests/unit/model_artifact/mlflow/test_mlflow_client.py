@@ -27,12 +27,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(self)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Answer], tuple[str, list[Any]]]]:
-    """Answer every request on a free port: the address, and what was asked there."""
+    """Start a server on a free port; return its address and the list of its requests."""
     servers = []
 
     def start(answer: Answer) -> tuple[str, list[Any]]:
