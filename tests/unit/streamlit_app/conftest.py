@@ -1,4 +1,4 @@
-"""A little API on the loopback that answers what a test tells it to."""
+"""A stub of the API on the loopback, whose answers a test can set."""
 
 import contextlib
 import io
@@ -60,7 +60,7 @@ Reply = Callable[["Handler"], None]
 
 @dataclass
 class FakeApi:
-    """What the API answers, to be changed by a test, and what it was asked."""
+    """The answers of the API, which a test can change, and the requests it received."""
 
     port: int = 0
     card: dict[str, Any] = field(default_factory=_wine_card)
@@ -80,7 +80,7 @@ class FakeApi:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # So that a test which makes the server wait does not keep it from stopping.
+    # A test that makes the server wait does not keep it from stopping.
     timeout = 5
     api: FakeApi
     connections: set[socket.socket]
@@ -230,7 +230,7 @@ Opener = Callable[..., AppTest]
 
 @pytest.fixture
 def open_page(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
-    """Opens a page as a new visitor with the given query; `base_url` names another API than the little one."""
+    """Open a page as a new visitor with the given query; `base_url` names another API than the stub."""
     from streamlit_app.components import service
 
     st.cache_data.clear()

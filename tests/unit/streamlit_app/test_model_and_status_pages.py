@@ -1,4 +1,4 @@
-"""The card for people, and the service's state, driven by Streamlit's AppTest."""
+"""The Model and the Status page, driven by Streamlit's AppTest."""
 
 import pytest
 import requests
@@ -6,7 +6,7 @@ from streamlit.testing.v1 import AppTest
 
 
 def words(at: AppTest) -> str:
-    """All that the page says, tables and figures included."""
+    """Return the page's text, tables and figures included."""
     assert not at.exception
     parts = [*at.title, *at.caption, *at.error, *at.success, *at.info, *at.subheader]
     cells = [str(cell) for table in at.table for cell in table.value.to_numpy().ravel()]
@@ -18,7 +18,7 @@ def alts(at: AppTest) -> str:
     return "\n".join(chart.proto.alt for chart in at.get("vega_lite_chart"))
 
 
-def test_model_page_says_what_the_card_says(open_page, real_api):
+def test_model_page_shows_the_card(open_page, real_api):
     card = requests.get(f"{real_api}/model", timeout=5).json()
     said = words(at := open_page("model", real_api))
     assert card["model_version"] in said
@@ -90,7 +90,7 @@ def test_a_model_of_pictures_shows_which_pixels_count(open_page, api):
     assert alt.startswith("Feature importance: highest at row 2 column 2, row 1 column 1") and "2 pixels of 6" in alt
 
 
-def test_a_card_that_tells_little_is_shown_all_the_same(open_page, api):
+def test_a_card_with_few_members_is_shown(open_page, api):
     at = open_page("model")
     said = words(at)
     assert "Wine quality model" in said
@@ -98,7 +98,7 @@ def test_a_card_that_tells_little_is_shown_all_the_same(open_page, api):
     assert not at.metric
 
 
-def test_importance_is_computed_and_says_so_where_the_card_has_none(open_page, api):
+def test_importance_is_computed_if_the_card_has_none(open_page, api):
     row = {"features": [12.5, 2.0, 6], "probabilities": [0.9, 0.05, 0.05]}
     api.card = api.card | {"golden_rows": [row]}
     at = open_page("model")
@@ -146,6 +146,6 @@ def test_api_away(open_page, running, page):
     ("status", "sentence"), [(413, "larger than the prediction service accepts"), (422, "It cannot be said.")]
 )
 @pytest.mark.parametrize(("page", "path"), [("model", "/model"), ("status", "/ready")])
-def test_other_refusals_are_sentences(open_page, api, page, path, status, sentence):
+def test_other_errors_are_sentences(open_page, api, page, path, status, sentence):
     api.replies[path] = lambda handler: handler.send_problem(status, "It cannot be said.")
     assert sentence in words(open_page(page))

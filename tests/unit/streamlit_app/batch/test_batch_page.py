@@ -1,4 +1,4 @@
-"""The page for tables, driven by Streamlit's AppTest against the API itself, and its failures against a little one."""
+"""The page for tables, driven by Streamlit's AppTest against the API itself, and its failures against a stub."""
 
 import io
 
@@ -14,7 +14,7 @@ from streamlit_app.batch import scoring
 
 
 def words(at: AppTest) -> str:
-    """All that the page says in prose."""
+    """Return the page's text."""
     assert not at.exception
     parts = [*at.title, *at.caption, *at.error, *at.warning, *at.info, *at.markdown]
     return "\n".join(part.value.replace("\\", "") for part in parts)
@@ -168,7 +168,7 @@ def test_api_away(open_page, running):
     assert "does not answer" in words(open_page("batch"))
 
 
-def test_api_that_goes_away_in_between_is_gone_on_with(open_page, running, api, monkeypatch):
+def test_prediction_continues_after_the_api_was_away(open_page, running, api, monkeypatch):
     monkeypatch.setattr(scoring, "ROWS_PER_CALL", 10)
     monkeypatch.setattr(scoring, "WAITS_SECONDS", ())
     asked = 0
@@ -190,7 +190,7 @@ def test_api_that_goes_away_in_between_is_gone_on_with(open_page, running, api, 
     assert asked == 4
 
 
-def test_a_busy_api_is_asked_again_without_a_word(open_page, api, monkeypatch):
+def test_a_busy_api_is_retried(open_page, api, monkeypatch):
     monkeypatch.setattr(scoring, "WAITS_SECONDS", (0.01, 0.01))
     asked = 0
 
@@ -211,7 +211,7 @@ def test_a_busy_api_is_asked_again_without_a_word(open_page, api, monkeypatch):
     ("status", "sentence"),
     [(422, "Fields differ."), (413, "larger than the prediction service accepts"), (401, "rejected the API key")],
 )
-def test_refusals_of_the_whole_are_sentences_with_a_way_on(open_page, api, status, sentence):
+def test_a_rejected_table_is_a_sentence_with_a_next_step(open_page, api, status, sentence):
     api.replies["/predict"] = lambda handler: handler.send_problem(status, "Fields differ.", ("alcohol", "is unknown"))
     at = press(send(open_page("batch"), WINE), "Predict 30 rows")
     assert sentence in words(at)
@@ -219,7 +219,7 @@ def test_refusals_of_the_whole_are_sentences_with_a_way_on(open_page, api, statu
     assert at.file_uploader(key="file")
 
 
-def test_model_replaced_in_between_is_told(open_page, api, monkeypatch):
+def test_model_replaced_in_between_is_reported(open_page, api, monkeypatch):
     monkeypatch.setattr(scoring, "ROWS_PER_CALL", 10)
 
     versions = iter(["old", "new", "new"])

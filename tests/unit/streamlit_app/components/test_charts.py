@@ -1,4 +1,4 @@
-"""What the chart says, and that it can be drawn at all."""
+"""Charts and their words for screen readers."""
 
 import json
 import re

@@ -87,7 +87,7 @@ def test_an_uploaded_image_of_the_very_size(open_page, picture_api):
     assert sent(picture_api) == [9 - value for value in np.array(HALF).ravel()]
 
 
-def test_a_large_image_is_fitted_unless_told_not_to(open_page, picture_api):
+def test_a_large_image_is_fitted_unless_switched_off(open_page, picture_api):
     sheet = np.full((200, 160), 255)
     sheet[20:60, 10:30] = 0
     at = upload(open_page(), sheet)
@@ -136,8 +136,8 @@ def test_another_model_takes_the_page_over_and_hands_it_back(open_page, picture_
 
 
 @pytest.mark.parametrize(
-    "told", [3, {}, {"width": 4, "height": 4, "minimum": 0, "maximum": 9}, {"width": 4, "height": 5, "minimum": 9}]
+    "entry", [3, {}, {"width": 4, "height": 4, "minimum": 0, "maximum": 9}, {"width": 4, "height": 5, "minimum": 9}]
 )
-def test_a_picture_that_does_not_fit_the_features_is_none(open_page, picture_api, told):
-    picture_api.card |= {"picture": told}
+def test_a_picture_that_does_not_fit_the_features_is_ignored(open_page, picture_api, entry):
+    picture_api.card |= {"picture": entry}
     assert open_page().slider

@@ -20,14 +20,14 @@ def move(at: AppTest, index: int, value: float) -> AppTest:
 
 
 def words(at: AppTest) -> str:
-    """All that the page says in prose."""
+    """Return the page's text."""
     assert not at.exception
     parts = [*at.title, *at.caption, *at.error, *at.warning, *at.info, *at.markdown]
     return "\n".join(part.value.replace("\\", "") for part in parts)
 
 
 def found(at: AppTest) -> str:
-    """The predicted class; empty while there is none."""
+    """Return the predicted class; empty without one."""
     return at.header[0].value.replace("\\", "") if at.header else ""
 
 
@@ -222,9 +222,9 @@ def test_api_goes_away_after_the_form_was_drawn(open_page, running):
 
 @pytest.mark.parametrize("path", ["/model", "/explain"])
 def test_model_not_ready(open_page, api, path):
-    api.replies[path] = lambda handler: handler.send_problem(503, "The artifact was refused: its digest differs.")
+    api.replies[path] = lambda handler: handler.send_problem(503, "The artifact was rejected: its digest differs.")
     at = open_page()
-    assert "not ready: The artifact was refused: its digest differs." in words(at)
+    assert "not ready: The artifact was rejected: its digest differs." in words(at)
     del api.replies[path]
     api.card = api.card | {"model_name": "the next one"}
     press(at, "Try again")
@@ -277,7 +277,7 @@ def test_model_with_other_features_is_picked_up(open_page, api):
     assert "is now serving" not in words(at)
 
 
-def test_newer_version_of_the_same_schema_is_told_once(open_page, api):
+def test_newer_version_of_the_same_schema_is_announced_once(open_page, api):
     at = open_page()
     api.card = api.card | {"model_version": "new"}
     move(at, 0, 12.0)
@@ -351,7 +351,7 @@ def test_hundred_classes(open_page, api):
     assert "number 13" in found(open_page())
 
 
-def test_unforeseen_answer_shows_no_internals(open_page, api):
+def test_unexpected_answer_shows_no_internals(open_page, api):
     api.replies["/explain"] = lambda handler: handler.send_bytes(200, b"<html>Traceback</html>", "text/html")
     at = open_page()
     assert "returned an unexpected answer" in words(at)

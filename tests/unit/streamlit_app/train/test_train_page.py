@@ -1,4 +1,4 @@
-"""The Train page in each of its states, driven by Streamlit's AppTest against a little service of Flask."""
+"""The Train page in each of its states, driven by Streamlit's AppTest against a stub of the service."""
 
 import json
 import logging
@@ -44,7 +44,7 @@ def press(at: AppTest, label: str) -> AppTest:
 
 
 def words(at: AppTest) -> str:
-    """All that the page says."""
+    """Return the page's text."""
     assert not at.exception
     parts = [
         *at.title,
@@ -122,7 +122,7 @@ def test_a_built_in_table_is_checked_and_trained_from(unlocked, training):
     press(at, "Train")
     asked = training.last("/train")
     assert asked["data"] == "digits" and asked["force"] is False
-    # What is left as it was is the service's to choose, so that a search may try it.
+    # Unchanged parameters are not sent, so that a search may try other values.
     assert asked["config"]["parameters"] == {"max_depth": 7}
     assert "folds" not in asked["config"] and "target" not in asked["config"]
     assert asked["config"]["gate"]["min_accuracy"] == 0.9 and "max_log_loss" not in asked["config"]["gate"]
@@ -175,7 +175,7 @@ def test_errors_of_the_checks_keep_it_from_being_trained(unlocked, training):
 
 
 @pytest.mark.parametrize("path", ["/inspect", "/train"])
-def test_what_the_service_refuses_is_a_sentence(unlocked, training, path):
+def test_a_rejected_request_is_a_sentence(unlocked, training, path):
     training.problems[f"POST {path}"] = (429, "5 jobs wait already, and no more may.")
     at = unlocked()
     if path == "/train":

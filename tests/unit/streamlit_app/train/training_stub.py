@@ -1,4 +1,4 @@
-"""A little training service on the loopback, of Flask like the real one, in whatever state a test wants."""
+"""A stub of the training service on the loopback, whose state a test can set."""
 
 import itertools
 import json
@@ -52,13 +52,13 @@ CHECKED = {
 }
 
 
-def gate(**told: Any) -> dict[str, Any]:
-    """A verdict; one that let the model through unless told otherwise."""
+def gate(**changed: Any) -> dict[str, Any]:
+    """A gate that the model passes, with changed members."""
     base = {"passed": True, "forced": False, "reasons": [], "champion_version": None, "held_out_rows": 30}
-    return base | {"comparisons": []} | told
+    return base | {"comparisons": []} | changed
 
 
-def version(name: str, **told: Any) -> dict[str, Any]:
+def version(name: str, **changed: Any) -> dict[str, Any]:
     """One entry of GET /models."""
     return {
         "version": name,
@@ -69,10 +69,10 @@ def version(name: str, **told: Any) -> dict[str, Any]:
         "log_loss": 0.2,
         "gate": gate(),
         "data": {"name": "iris"},
-    } | told
+    } | changed
 
 
-def job(name: str, state: str, **told: Any) -> dict[str, Any]:
+def job(name: str, state: str, **changed: Any) -> dict[str, Any]:
     """One job."""
     return {
         "id": name,
@@ -91,12 +91,12 @@ def job(name: str, state: str, **told: Any) -> dict[str, Any]:
         "reason": None,
         "card": None,
         "log": [],
-    } | told
+    } | changed
 
 
 @dataclass
 class TrainingStub:
-    """What the service answers, to be changed by a test, and what it was asked: method, path and fields."""
+    """The answers of the service, which a test can change, and its requests: method, path and fields."""
 
     jobs: list[dict[str, Any]] = field(default_factory=list)
     models: list[dict[str, Any]] = field(default_factory=lambda: [version("champ"), version("older")])
@@ -136,8 +136,8 @@ class TrainingStub:
             self.tokens.add(request.headers.get("Authorization", ""))
             if request.headers.get("Authorization") != f"Bearer {TOKEN}":
                 return problem(401, "An admin token is wanted.")
-            if told := self.problems.get(f"{request.method} {request.path}"):
-                return problem(*told)
+            if found := self.problems.get(f"{request.method} {request.path}"):
+                return problem(*found)
             return None
 
         def problem(status: int, detail: str) -> Any:
