@@ -36,8 +36,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _group(nodeid: str) -> str:
-    """Return what runs in one worker: the tests of a file, or all that need containers, which exist once."""
-    return "containers" if CONTAINERS.search(nodeid) or BROWSER.search(nodeid) else nodeid.split("::")[0]
+    """Return the name of the tests that share a worker: those of a file, or those that share something costly."""
+    if CONTAINERS.search(nodeid) or BROWSER.search(nodeid):
+        return "containers"
+    return "manifests" if nodeid.startswith("tests/manifests/") else nodeid.split("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -172,18 +172,17 @@ def test_killed_replica_costs_no_request_and_comes_back_elsewhere(three: Any) ->
     assert min(counts.values()) >= 25
 
 
-@pytest.mark.parametrize("keepalive", [True, False], ids=["kept connections", "new connections"])
-def test_rolling_restart_costs_no_request(three: Any, keepalive: bool) -> None:
-    """One container after the other, at 50 requests a second."""
-    with Load(three, per_second=50, keepalive=keepalive) as load:
+def test_rolling_restart_costs_no_request(three: Any) -> None:
+    """One container after the other, at 50 requests a second over kept connections and 50 over new ones."""
+    with Load(three, per_second=50) as kept, Load(three, per_second=50, keepalive=False) as fresh:
         time.sleep(1)
         for container in three.containers("flask-api"):
             docker("restart", container)
             three.wait_until_ready()
             time.sleep(DNS_SECONDS)
-    print(f"rolling restart, keepalive {keepalive}: {dict(load.of(0))}")
-    assert load.of(0).keys() == {200}
-    assert load.of(0)[200] > 300
+    for load in (kept, fresh):
+        assert load.of(0).keys() == {200}
+        assert load.of(0)[200] > 300
 
 
 def test_scaling_up_and_down_costs_no_request(three: Any) -> None:
@@ -238,9 +237,8 @@ def test_parts_stop_by_themselves_in_time(compose: Any) -> None:
     """None needs to be killed: a part that ignores its signal would lose what it was doing."""
     containers = {service: compose.containers(service)[0] for service in reversed(SERVICES)}
     for service, container in containers.items():
-        began = time.monotonic()
         docker("stop", container)
-        assert time.monotonic() - began < 9, service
+        # 137 would be a kill.
         assert inspect(container)["State"]["ExitCode"] in (0, 143), service
     for service in SERVICES:
         docker("start", containers[service])

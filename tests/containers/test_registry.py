@@ -130,6 +130,6 @@ print([name for name in "pip scipy sklearn pyarrow matplotlib".split() if import
 
 def test_the_server_stops_when_it_is_told_to(stack: ComposeStack) -> None:
     [container] = stack.containers("mlflow-server")
-    began = time.monotonic()
     docker("stop", "-t", "60", container)
-    assert time.monotonic() - began < 30
+    # 137 would be a kill.
+    assert json.loads(docker("inspect", container))[0]["State"]["ExitCode"] in (0, 143)

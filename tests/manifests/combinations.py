@@ -83,7 +83,7 @@ def kustomize(folder: Path) -> str:
 
 def parse(text: str) -> Objects:
     """Every object, by (kind, name)."""
-    documents = list(yaml.safe_load_all(text))
+    documents = list(yaml.load_all(text, Loader=yaml.CSafeLoader))
     by_key = {(document["kind"], document["metadata"]["name"]): document for document in documents}
     assert len(by_key) == len(documents), "two objects of one kind have the same name"
     return by_key

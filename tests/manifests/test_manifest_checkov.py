@@ -25,57 +25,59 @@ JUSTIFIED = {
 }
 
 
-def check(manifests: Path) -> dict[str, set[str]]:
-    """Failed checks and the objects that fail them."""
+def check(folder: Path) -> dict[str, dict[str, set[str]]]:
+    """Return, for each file of a folder, its failed checks and the objects that fail them."""
     checkov = shutil.which(os.environ.get("CHECKOV") or ROOT / ".venv-policy/bin/checkov") or shutil.which("checkov")
     if checkov is None:
         pytest.skip(INSTALL)
+    options = "--framework kubernetes --output json --skip-download --quiet"
+    # Status 1 means that a check failed, which is what we want to see.
     run = subprocess.run(
-        [
-            checkov,
-            "--file",
-            str(manifests),
-            "--framework",
-            "kubernetes",
-            "--output",
-            "json",
-            "--skip-download",
-            "--quiet",
-        ],
+        [checkov, "--directory", str(folder), *options.split()],
         capture_output=True,
         text=True,
-        timeout=120,
-        # 1 when anything failed, which is what we want to see.
+        timeout=280,
         check=False,
     )
     report = json.loads(run.stdout)
     # Nothing to check would pass, too.
     assert report["summary"]["resource_count"] > 0 and report["summary"]["parsing_errors"] == 0, run.stderr
-    failed: dict[str, set[str]] = {}
+    failed: dict[str, dict[str, set[str]]] = {path.stem: {} for path in folder.iterdir()}
     for result in report["results"]["failed_checks"]:
-        failed.setdefault(result["check_id"], set()).add(result["resource"])
+        of_file = failed[Path(result["file_path"]).stem]
+        of_file.setdefault(result["check_id"], set()).add(result["resource"])
     return failed
 
 
-# Every object of every combination is in one of these.
-CHECKED = [
-    "k8s",
-    "minikube",
-    "staging",
-    "production+canary+shadow",
-    "k8s+autoscaling-keda+network-policies+gateway+tls-cert-manager+canary+shadow",
-    "k8s+shadow+model-store+retraining+training-service+registry+network-policies",
+# Every object of every combination is in one of these. Each list is one run of Checkov, where a network policy covers
+# the pods of its namespace in all files: only the first list has none, and the others have a namespace once.
+PRIVILEGED = "privileged"
+RUNS = [
+    ["k8s", "minikube", PRIVILEGED],
+    [
+        "staging",
+        "production+canary+shadow",
+        "k8s+autoscaling-keda+network-policies+gateway+tls-cert-manager+canary+shadow",
+    ],
+    ["k8s+shadow+model-store+retraining+training-service+registry+network-policies"],
 ]
+CHECKED = [name for run in RUNS for name in run if name != PRIVILEGED]
 
 
 @pytest.fixture(scope="module")
 def failures(rendered, tmp_path_factory) -> dict[str, dict[str, set[str]]]:
-    """Of each combination."""
+    """Of each combination, and of one with a privileged container."""
     found = {}
-    for name in CHECKED:
-        manifests = tmp_path_factory.mktemp("checkov") / "manifests.yaml"
-        manifests.write_text(rendered(name))
-        found[name] = check(manifests)
+    for names in RUNS:
+        folder = tmp_path_factory.mktemp("checkov")
+        for name in names:
+            text = (
+                rendered("k8s").replace("privileged: false", "privileged: true")
+                if name == PRIVILEGED
+                else rendered(name)
+            )
+            (folder / f"{name}.yaml").write_text(text)
+        found |= check(folder)
     return found
 
 
@@ -95,7 +97,5 @@ def test_network_policies_cover_every_pod(failures):
         assert "CKV2_K8S_6" not in failures[name]
 
 
-def test_checkov_finds_a_privileged_container(rendered_text, tmp_path):
-    manifests = tmp_path / "manifests.yaml"
-    manifests.write_text(rendered_text.replace("privileged: false", "privileged: true"))
-    assert "CKV_K8S_16" in check(manifests)
+def test_checkov_finds_a_privileged_container(failures):
+    assert "CKV_K8S_16" in failures["privileged"]

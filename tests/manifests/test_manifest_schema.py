@@ -5,6 +5,7 @@ Custom resources are held against the schemas of their own projects, in crds/.
 
 import copy
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ CRDS = {
     (crd["apiVersion"], crd["kind"]): crd["schema"]
     for crd in (json.loads(path.read_text()) for path in sorted((ROOT / "tests/manifests/crds").glob("*.json")))
 }
+
+
+# It reads megabytes of definitions for every object.
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
+kubernetes_validate.utils.all_versions = cache(kubernetes_validate.utils.all_versions)
 
 
 def closed(schema: Any) -> Any:
@@ -41,7 +47,7 @@ def closed(schema: Any) -> Any:
 def validate(document: dict[str, Any], version: str) -> None:
     schema = CRDS.get((document["apiVersion"], document["kind"]))
     if schema is None:
-        kubernetes_validate.validate(copy.deepcopy(document), version, strict=True)
+        kubernetes_validate.validate(document, version, strict=True)
         return
     top = closed(schema)
     # Kubernetes itself knows what is in there.

@@ -5,6 +5,7 @@ overlay, which the real kubectl renders. BASH_UNDER_TEST=/path/to/bash-3.2 runs 
 """
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -15,10 +16,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 BASH = os.environ.get("BASH_UNDER_TEST") or shutil.which("bash")
-COPIED = (
-    *("flask_app", "http_service", "model_artifact", "model_training", "streamlit_app", "table_io", "training_service"),
-    *(".streamlit", "nginx", "requirements", "k8s"),
-)
+# What images are built from, and the manifests.
+COPIED = [*re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), re.MULTILINE), "k8s"]
 # What the script uses beside the tools it checks for.
 COMMON_TOOLS = "awk cat chmod cut dirname env find grep mkdir mktemp mv rm sed sh sleep sort tail touch tr uname"
 
@@ -118,13 +117,36 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
+    return make_lab(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def first_deployment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a clone that was deployed. Shared: copy it."""
+    folder = tmp_path_factory.mktemp("deployed")
+    run = make_lab(folder).run()
+    assert run.returncode == 0, run.stderr
+    return folder
+
+
+@pytest.fixture
+def deployed(first_deployment: Path, tmp_path: Path) -> Lab:
+    """A clone that was deployed, of the test's own."""
+    folder = shutil.copytree(first_deployment, tmp_path / "lab", symlinks=True)
+    return Lab(folder / "clone", folder / "tools", folder / "state")
+
+
+def make_lab(folder: Path) -> Lab:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is missing: https://kubernetes.io/docs/tasks/tools/")
-    clone, tools, state = tmp_path / "clone", tmp_path / "tools", tmp_path / "state"
-    for folder in (clone, tools, state):
-        folder.mkdir()
+    clone, tools, state = folder / "clone", folder / "tools", folder / "state"
+    for made in (clone, tools, state):
+        made.mkdir()
     for name in COPIED:
-        shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, clone / name)
     for path in [*ROOT.glob("Dockerfile.*"), ROOT / ".dockerignore", ROOT / "minikube-deploy.sh"]:
         shutil.copy(path, clone)
     for name in (*COMMON_TOOLS.split(), "openssl"):
@@ -164,14 +186,13 @@ def test_first_deployment(lab):
         os.kill(int((lab.state / "forward.pid").read_text()), 0)
 
 
-def test_second_deployment_builds_and_starts_nothing(lab):
-    assert lab.run().returncode == 0
-    applied, cookie = (lab.state / "applied.yaml").read_text(), (lab.state / "cookie").read_text()
-    assert lab.run().returncode == 0
-    assert not lab.calls("minikube -p lab start") and not lab.calls("minikube -p lab image build")
+def test_second_deployment_builds_and_starts_nothing(deployed):
+    applied, cookie = (deployed.state / "applied.yaml").read_text(), (deployed.state / "cookie").read_text()
+    assert deployed.run().returncode == 0
+    assert not deployed.calls("minikube -p lab start") and not deployed.calls("minikube -p lab image build")
     # Nothing changed, so no pod is started anew.
-    assert (lab.state / "applied.yaml").read_text() == applied
-    assert (lab.state / "cookie").read_text() == cookie
+    assert (deployed.state / "applied.yaml").read_text() == applied
+    assert (deployed.state / "cookie").read_text() == cookie
 
 
 @pytest.mark.parametrize(
@@ -190,25 +211,23 @@ def test_second_deployment_builds_and_starts_nothing(lab):
         ("k8s/base/settings.env", set()),
     ],
 )
-def test_tag_follows_the_content(lab, changed, rebuilt):
-    assert lab.run().returncode == 0
-    before = lab.images()
-    path = lab.clone / changed
+def test_tag_follows_the_content(deployed, changed, rebuilt):
+    before = deployed.images()
+    path = deployed.clone / changed
     path.parent.mkdir(exist_ok=True)
     with path.open("a") as file:
         file.write("# changed\n")
-    assert lab.run().returncode == 0
-    assert {name for name, tag in lab.images().items() if tag != before[name]} == rebuilt
-    assert len(lab.calls("minikube -p lab image build")) == len(rebuilt)
+    assert deployed.run().returncode == 0
+    assert {name for name, tag in deployed.images().items() if tag != before[name]} == rebuilt
+    assert len(deployed.calls("minikube -p lab image build")) == len(rebuilt)
 
 
-def test_tag_follows_the_executable_bit(lab):
-    assert lab.run().returncode == 0
-    before = lab.images()
-    script = lab.clone / "nginx/render.sh"
+def test_tag_follows_the_executable_bit(deployed):
+    before = deployed.images()
+    script = deployed.clone / "nginx/render.sh"
     script.chmod(script.stat().st_mode ^ 0o111)
-    assert lab.run().returncode == 0
-    assert {name for name, tag in lab.images().items() if tag != before[name]} == {"nginx-server"}
+    assert deployed.run().returncode == 0
+    assert {name for name, tag in deployed.images().items() if tag != before[name]} == {"nginx-server"}
 
 
 def test_changed_settings_start_the_pods_anew(lab):
@@ -232,20 +251,19 @@ def test_changed_settings_start_the_pods_anew(lab):
 TRAINING = ("--with", "retraining", "--with", "training-service")
 
 
-def test_training_is_deployed_only_when_asked_for(lab):
-    assert lab.run().returncode == 0
-    assert not (lab.state / "token").exists()
-    run = lab.run(*TRAINING)
+def test_training_is_deployed_only_when_asked_for(deployed):
+    assert not (deployed.state / "token").exists()
+    run = deployed.run(*TRAINING)
     assert run.returncode == 0, run.stderr
-    assert len(lab.calls("minikube -p lab image build")) == 1
-    assert lab.images().keys() == {"flask-api", "streamlit-ui", "nginx-server", "model-training"}
-    assert (lab.state / "images").read_text().count("/model-training:sha-") == 1
-    assert lab.calls("kubectl --context lab -n iris rollout status deployment/training-api")
-    assert len((lab.state / "token").read_text()) == 64
+    assert len(deployed.calls("minikube -p lab image build")) == 1
+    assert deployed.images().keys() == {"flask-api", "streamlit-ui", "nginx-server", "model-training"}
+    assert (deployed.state / "images").read_text().count("/model-training:sha-") == 1
+    assert deployed.calls("kubectl --context lab -n iris rollout status deployment/training-api")
+    assert len((deployed.state / "token").read_text()) == 64
     for part in ("get secret training-admin", "create job --from=cronjob/retraining"):
         assert part in run.stdout
     # The volume's model may be one of any table.
-    (request,) = lab.calls("curl ")
+    (request,) = deployed.calls("curl ")
     assert request.endswith("https://127.0.0.1:40123/ready")
 
 
@@ -344,13 +362,12 @@ def test_no_answer_fails(lab):
     assert run.returncode == 1 and "POST /predict through Nginx failed" in run.stderr
 
 
-def test_delete_removes_only_what_is_ours(lab):
-    assert lab.run().returncode == 0
-    run = lab.run("--delete")
+def test_delete_removes_only_what_is_ours(deployed):
+    run = deployed.run("--delete")
     assert run.returncode == 0, run.stderr
-    assert lab.calls("kubectl --context lab -n iris delete namespace iris")
-    assert (lab.state / "images").read_text() == "registry.k8s.io/pause:3.10\n"
-    assert (lab.state / "running").exists() and "Minikube keeps running" in run.stdout
+    assert deployed.calls("kubectl --context lab -n iris delete namespace iris")
+    assert (deployed.state / "images").read_text() == "registry.k8s.io/pause:3.10\n"
+    assert (deployed.state / "running").exists() and "Minikube keeps running" in run.stdout
 
 
 def test_delete_of_a_stopped_cluster_names_the_next_step(lab):

@@ -6,11 +6,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 # Against the number growing over time: each operation gets what the configuration says, and some for its edges.
 LEAST, MOST = 300, 5000
 
 
+# Flask alone gives the same bytes (server/test_fast_path.py).
+@pytest.mark.parametrize("server", ["on"], ids=["fast-path"], indirect=True)
 def test_nothing_undocumented_happens(server: Any, tmp_path: Path) -> None:
     before = set(server.workers())
     command = ["-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run", "--no-color"]
