@@ -3,6 +3,7 @@
 import http.client
 import time
 import urllib.parse
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,35 +27,28 @@ class Transfer:
     """A file sent and its answer read to the end."""
 
     seconds: float
-    answer_bytes: int
     answer_lines: int
 
 
-def _connect(base_url: str, timeout: float) -> http.client.HTTPConnection:
-    address = urllib.parse.urlsplit(base_url)
-    return http.client.HTTPConnection(address.hostname or "127.0.0.1", address.port, timeout=timeout, blocksize=_BLOCK)
+def _connected(base_url: str, timeout: float) -> closing[http.client.HTTPConnection]:
+    netloc = urllib.parse.urlsplit(base_url).netloc
+    return closing(http.client.HTTPConnection(netloc, timeout=timeout, blocksize=_BLOCK))
 
 
 def post(base_url: str, form: Form, rows: Rows, timeout: float = 60.0) -> Answer:
     """Send rows in a form; raises OSError or http.client.HTTPException where there is no answer."""
-    connection = _connect(base_url, timeout)
-    try:
+    with _connected(base_url, timeout) as connection:
         headers = {"Content-Type": form.content_type, **form.headers(rows)}
         connection.request("POST", form.path, form.body(rows), headers)
         response = connection.getresponse()
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-    finally:
-        connection.close()
 
 
 def get_status(base_url: str, path: str, timeout: float = 5.0) -> int:
     """The status of a GET; raises as `post` does."""
-    connection = _connect(base_url, timeout)
-    try:
+    with _connected(base_url, timeout) as connection:
         connection.request("GET", path)
         return connection.getresponse().status
-    finally:
-        connection.close()
 
 
 def send_file(base_url: str, path: Path, content_type: str, timeout: float = 300.0) -> Transfer:
@@ -63,24 +57,18 @@ def send_file(base_url: str, path: Path, content_type: str, timeout: float = 300
     Raises:
         BenchmarkError: the answer is not 200, or was cut.
     """
-    connection = _connect(base_url, timeout)
+    headers = {"Content-Type": content_type, "Content-Length": str(path.stat().st_size)}
     try:
-        headers = {"Content-Type": content_type, "Content-Length": str(path.stat().st_size)}
-        began = time.perf_counter()
-        with path.open("rb") as file:
+        with _connected(base_url, timeout) as connection, path.open("rb") as file:
+            began = time.perf_counter()
             connection.request("POST", "/predict", file, headers)
-        response = connection.getresponse()
-        size = lines = 0
-        buffer = bytearray(_BLOCK)
-        while count := response.readinto(buffer):
-            if not size and response.status != 200:
-                raise BenchmarkError(
-                    f"a file was answered with {response.status}: {bytes(buffer[: min(count, 200)])!r}"
-                )
-            size += count
-            lines += buffer.count(b"\n", 0, count)
-        return Transfer(time.perf_counter() - began, size, lines)
+            response = connection.getresponse()
+            if response.status != 200:
+                raise BenchmarkError(f"a file was answered with {response.status}: {response.read(200)!r}")
+            lines = 0
+            buffer = bytearray(_BLOCK)
+            while count := response.readinto(buffer):
+                lines += buffer.count(b"\n", 0, count)
+            return Transfer(time.perf_counter() - began, lines)
     except http.client.HTTPException as error:
         raise BenchmarkError(f"the answer to a file was cut: {error!r}") from None
-    finally:
-        connection.close()

@@ -1,10 +1,7 @@
 """Models of random tables, made in memory, to see how cost grows with trees and features."""
 
-import hashlib
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +16,14 @@ _ROWS = 300
 _CLASSES = 2
 
 
-@dataclass(frozen=True)
 class RandomWork(Work):
     """A store with a model of so many features and trees."""
 
-    features: int = 4
-    trees: int = 100
-
-    @classmethod
-    def make(cls, folder: Path, features: int, trees: int) -> Self:
-        """Below the run's folder; named after the code that makes artifacts, so that it is made anew with that."""
-        state = hashlib.sha256(training_state().encode()).hexdigest()[:8]
-        return cls(folder / "random" / f"{features}-{trees}-{state}", features, trees)
+    def __init__(self, folder: Path, features: int = 4, trees: int = 100) -> None:
+        # Named after the code that makes artifacts, so that it is made anew with that.
+        super().__init__(folder / "random" / f"{features}-{trees}-{training_state()[:8]}")
+        self.features = features
+        self.trees = trees
 
     @cached_property
     def iris(self) -> NDArray[np.float64]:

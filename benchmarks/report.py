@@ -1,5 +1,6 @@
 """The results of a run, as Markdown."""
 
+import collections
 import datetime
 
 from benchmarks import machine, tables_markdown
@@ -24,7 +25,8 @@ _PLOTS = """Plots: [one row](plots/one-row.svg), [connections](plots/connections
 
 def markdown(samples: Samples, servers: dict[str, Server], failures: dict[str, str]) -> str:
     """Goals, tables, settings, versions."""
-    rounds = max((len(values) for values in _counts(samples)), default=0)
+    counts = collections.Counter((sample.measure, sample.server, sample.case) for sample in samples.all)
+    rounds = max(counts.values(), default=0)
     head = _HEAD.format(
         rounds="one round" if rounds == 1 else f"{rounds} rounds",
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -83,13 +85,6 @@ def goals(samples: Samples) -> str:
 
 
 _NGINX_VERSION = "PATH=$PATH:/usr/local/sbin:/usr/sbin nginx -v"
-
-
-def _counts(samples: Samples) -> list[list[int]]:
-    cases: dict[tuple[str, str, str], list[int]] = {}
-    for sample in samples.all:
-        cases.setdefault((sample.measure, sample.server, sample.case), []).append(1)
-    return list(cases.values())
 
 
 def _settings(servers: dict[str, Server]) -> str:

@@ -82,15 +82,13 @@ def _capacity(samples: Samples) -> str:
     api = samples.median(names.ONE_ROW, names.OURS, 64, "cpu_us")
     whole, proxy = (samples.median(names.EDGE, names.OURS, 64, name) for name in ("cpu_us", "nginx_cpu_us"))
     memory = samples.median(names.MEMORY, names.OURS, names.AFTER_FIRST, "pss_mb")
-    lines = []
-    if api:
-        lines.append(["single rows a second that a core of the API serves", number(1e6 / api)])
-    if proxy:
-        lines.append(["the same for a core of Nginx with TLS", number(1e6 / proxy)])
-    if whole:
-        lines.append(["the same for a core that both share", number(1e6 / whole)])
-    if memory:
-        lines.append(["MB of the API with two workers after 100,000 requests", number(memory)])
+    figures = {
+        "single rows a second that a core of the API serves": api and 1e6 / api,
+        "the same for a core of Nginx with TLS": proxy and 1e6 / proxy,
+        "the same for a core that both share": whole and 1e6 / whole,
+        "MB of the API with two workers after 100,000 requests": memory,
+    }
+    lines = [[what, number(figure)] for what, figure in figures.items() if figure]
     return _section("Capacity of our server", ["what", "figure"], lines)
 
 

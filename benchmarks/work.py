@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,36 +29,18 @@ class BenchmarkError(Exception):
     """A measure cannot be taken; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
 class Work:
     """Everything that a run needs beside the servers, made once and kept in `folder`."""
 
-    folder: Path
-
-    @property
-    def store(self) -> Path:
-        """Our artifact store."""
-        return self.folder / "store"
-
-    @property
-    def model_file(self) -> Path:
-        """The booster as JSON, which every peer but the tuned FastAPI loads."""
-        return self.folder / "model.json"
-
-    @property
-    def onnx_file(self) -> Path:
-        """The same as ONNX, by onnxmltools."""
-        return self.folder / "model.onnx"
-
-    @property
-    def mlflow_folder(self) -> Path:
-        """The same as an MLflow model."""
-        return self.folder / "mlflow"
-
-    @property
-    def mlserver_folder(self) -> Path:
-        """The same as MLServer's model repository."""
-        return self.folder / "mlserver"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # Our artifact store, and its booster in the forms of the peers: XGBoost's JSON, ONNX (by onnxmltools), an
+        # MLflow model, MLServer's model repository.
+        self.store = folder / "store"
+        self.model_file = folder / "model.json"
+        self.onnx_file = folder / "model.onnx"
+        self.mlflow_folder = folder / "mlflow"
+        self.mlserver_folder = folder / "mlserver"
 
     @cached_property
     def iris(self) -> NDArray[np.float64]:
@@ -151,8 +132,9 @@ _TRAIN = [sys.executable, "-m", "model_training.train", "--n-estimators", str(RO
 def training_state(checkout: Path = ROOT) -> str:
     """Changes when the code that makes artifacts does."""
     digest = hashlib.sha256(str(ROUNDS).encode())
-    for path in sorted((checkout / "model_training").glob("*.py")):
-        digest.update(path.read_bytes())
+    for package in ("model_artifact", "model_training"):
+        for path in sorted((checkout / package).rglob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

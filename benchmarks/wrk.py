@@ -34,15 +34,8 @@ class Load:
 
     def values(self) -> dict[str, float]:
         """As a sample holds them."""
-        return {
-            "rate": self.rate,
-            "p50_ms": self.p50_ms,
-            "p90_ms": self.p90_ms,
-            "p99_ms": self.p99_ms,
-            "not_2xx": self.not_2xx,
-            "failed": self.failed,
-            "foreign": self.foreign,
-        }
+        names = ("rate", "p50_ms", "p90_ms", "p99_ms", "not_2xx", "failed", "foreign")
+        return {name: getattr(self, name) for name in names}
 
 
 def parse(output: str) -> Load:
@@ -51,25 +44,16 @@ def parse(output: str) -> Load:
     Raises:
         BenchmarkError: there is no such line, or not one request was answered.
     """
-    for line in output.splitlines():
-        if line.startswith(_MARK):
-            result = json.loads(line.removeprefix(_MARK))
-            break
-    else:
+    marked = [line for line in output.splitlines() if line.startswith(_MARK)]
+    if not marked:
         raise BenchmarkError(f"wrk printed no result: {output.strip()[-300:]}")
+    result = json.loads(marked[0].removeprefix(_MARK))
     failed = sum(result[name] for name in ("connect_errors", "read_errors", "write_errors", "timeouts"))
     if not result["requests"]:
         raise BenchmarkError(f"wrk got not one answer ({failed} failures)")
-    return Load(
-        requests=result["requests"],
-        seconds=result["duration_us"] / 1e6,
-        p50_ms=result["p50_us"] / 1e3,
-        p90_ms=result["p90_us"] / 1e3,
-        p99_ms=result["p99_us"] / 1e3,
-        max_ms=result["max_us"] / 1e3,
-        not_2xx=result["not_2xx"],
-        failed=failed,
-    )
+    times = {f"{name}_ms": result[f"{name}_us"] / 1e3 for name in ("p50", "p90", "p99", "max")}
+    seconds = result["duration_us"] / 1e6
+    return Load(requests=result["requests"], seconds=seconds, not_2xx=result["not_2xx"], failed=failed, **times)
 
 
 def find() -> str:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 # For a process without Gunicorn; under Gunicorn the files are read instead.
 registry = CollectorRegistry()
 
+_counter = partial(Counter, registry=registry)
+# Of the running workers: the largest value, or the sum.
+_gauge = partial(Gauge, multiprocess_mode="livemax", registry=registry)
+_summed_gauge = partial(Gauge, multiprocess_mode="livesum", registry=registry)
+
 REQUEST_DURATION = Histogram(
     "flask_api_request_duration_seconds",
     "Time to answer a request; for a streamed answer, to its last byte.",
@@ -35,89 +41,62 @@ REQUEST_DURATION = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     registry=registry,
 )
-PREDICTIONS_IN_FLIGHT = Gauge(
-    "flask_api_predictions_in_flight",
-    "POST requests in progress.",
-    multiprocess_mode="livesum",
-    registry=registry,
-)
-ROWS_PREDICTED = Counter(
+PREDICTIONS_IN_FLIGHT = _summed_gauge("flask_api_predictions_in_flight", "POST requests in progress.")
+ROWS_PREDICTED = _counter(
     "flask_api_rows_predicted_total",
     "Rows predicted, by predicted class and model version.",
     ("model_version", "class_name"),
-    registry=registry,
 )
-REQUESTS_REJECTED = Counter(
+REQUESTS_REJECTED = _counter(
     "flask_api_requests_rejected_total",
     "Requests rejected because of their content, by the kind of error.",
     ("reason",),
-    registry=registry,
 )
-MODEL_INFO = Gauge(
+MODEL_INFO = _gauge(
     "flask_api_model_info",
     "1 for each model version that a worker serves; two only during a switch.",
     ("model_name", "model_version"),
-    multiprocess_mode="livemax",
-    registry=registry,
 )
-MODEL_TRAINED_TIME = Gauge(
+MODEL_TRAINED_TIME = _gauge(
     "flask_api_model_trained_timestamp_seconds",
     "Unix time at which each served model version was trained, from its card.",
     ("model_version",),
-    multiprocess_mode="livemax",
-    registry=registry,
 )
-MODEL_ACCURACY = Gauge(
+MODEL_ACCURACY = _gauge(
     "flask_api_model_held_out_accuracy",
     "Accuracy of each served model version on its held-out rows, from its card.",
     ("model_version",),
-    multiprocess_mode="livemax",
-    registry=registry,
 )
-MODEL_LOADS = Counter(
+MODEL_LOADS = _counter(
     "flask_api_model_loads_total",
     "Times that a worker loaded a model, by outcome; a refused model never replaces the served one.",
     ("outcome",),
-    registry=registry,
 )
-MODEL_LAST_LOAD_REFUSED = Gauge(
+MODEL_LAST_LOAD_REFUSED = _gauge(
     "flask_api_model_last_load_refused",
     "1 while a worker cannot use the current version of the store and serves an earlier one; else 0.",
-    multiprocess_mode="livemax",
-    registry=registry,
 )
-MODEL_LAST_LOAD_SUCCESS_TIME = Gauge(
+MODEL_LAST_LOAD_SUCCESS_TIME = _gauge(
     "flask_api_model_last_load_success_timestamp_seconds",
     "Unix time at which a worker last loaded a model; 0 before the first.",
-    multiprocess_mode="livemax",
-    registry=registry,
 )
-SHADOW_ROWS = Counter(
+SHADOW_ROWS = _counter(
     "flask_api_shadow_rows_total",
     "Rows of mirrored requests, by whether challenger and champion predicted the same class.",
     ("agreed",),
-    registry=registry,
 )
-REGISTRY_UP = Gauge(
+REGISTRY_UP = _gauge(
     "flask_api_registry_up",
     "1 if the last poll of the MLflow server succeeded, else 0; absent if the API follows no server.",
     ("model_name",),
-    multiprocess_mode="livemax",
-    registry=registry,
 )
-REGISTRY_CHAMPION_REFUSED = Gauge(
+REGISTRY_CHAMPION_REFUSED = _gauge(
     "flask_api_registry_champion_refused",
     "1 while the MLflow server's champion fails a check and the model before it is still served; else 0.",
     ("model_name",),
-    multiprocess_mode="livemax",
-    registry=registry,
 )
-WORKERS = Gauge(
-    "flask_api_workers",
-    "Running worker processes, by the threads of one prediction.",
-    ("omp_num_threads",),
-    multiprocess_mode="livesum",
-    registry=registry,
+WORKERS = _summed_gauge(
+    "flask_api_workers", "Running worker processes, by the threads of one prediction.", ("omp_num_threads",)
 )
 
 # One label value for all unknown paths and methods: a caller could otherwise create any number of labels.

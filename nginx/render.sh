@@ -3,37 +3,7 @@
 #
 #   nginx/render.sh          writes to $RUN_DIR and makes the folders that Nginx needs
 #
-# | variable          | default            | meaning                                                            |
-# | BIND_ADDRESS      | 0.0.0.0            | address to listen on; IPv6 without brackets                        |
-# | HTTPS_PORT        | 8443               | port for TLS                                                       |
-# | HTTP_PORT         | 8080               | port that redirects to HTTPS                                       |
-# | PUBLIC_HTTPS_PORT | value of HTTPS_PORT | port that clients use, for the redirect                           |
-# | API_UPSTREAM      | flask-api:5000     | host:port of the API                                               |
-# | UI_UPSTREAM       | streamlit-ui:8501  | host:port of Streamlit                                             |
-# | UPSTREAM_RESOLVE  | off                | on: follow the addresses of the names while running (Compose);     |
-# |                   |                    | off: resolve them once at start (processes, a Kubernetes Service). |
-# |                   |                    | Before Nginx 1.27.3, on: visitors are spread over the replicas of  |
-# |                   |                    | the UI that ran at start; later ones serve after a restart         |
-# | CANARY_PERCENT    | 0                  | percentage of predictions for CANARY_UPSTREAM                      |
-# | CANARY_UPSTREAM   | flask-api-canary:5000 | host:port of the challenger that answers them                   |
-# | SHADOW_UPSTREAM   |                    | host:port of a challenger that gets a copy of each prediction      |
-# |                   |                    | request, and whose answers are discarded                           |
-# | EDGE_PORT         |                    | additional port, plain HTTP, for an edge that terminates TLS       |
-# | TRUSTED_PROXIES   |                    | networks (CIDR, separated by spaces) whose X-Forwarded-For is      |
-# |                   |                    | trusted                                                            |
-# | CERT_DIR          | /certs             | folder with tls.crt and tls.key                                    |
-# | MAX_BODY_BYTES    | 4194304            | largest request body, except files; must equal the API's           |
-# | MAX_FILE_BYTES    | 1073741824         | largest CSV, Arrow or Parquet file; must equal the API's           |
-# | STREAMLIT_SERVER_MAX_UPLOAD_SIZE | 65  | largest upload to a page of the UI, in MB; must equal Streamlit's  |
-# | STREAMLIT_SERVER_ALLOWED_HOSTS | *     | host names of the UI, as for Streamlit, or * for any               |
-# | RATE_LIMIT        |                    | requests a second to the API; for each API key if API_KEYS or      |
-# |                   |                    | API_KEYS_FILE is set as well, else for each address                |
-# | RATE_BURST        | value of RATE_LIMIT | requests above that rate that pass without delay                  |
-# | CONNECTION_LIMIT  |                    | concurrent requests to the API, for each address                   |
-# | NGINX_WORKERS     | 2                  | worker processes (auto counts the node's cores, not the CPU limit) |
-# | RUN_DIR           | /tmp/nginx         | writable folder for the configuration and the pid file             |
-# | SPOOL_DIR         | value of RUN_DIR   | folder for request bodies, on a disk: up to 8 GiB                  |
-# -a: the templates take their variables from the environment.
+# The environment sets the variables below; by -a, the templates find them there.
 # shellcheck disable=SC2034
 set -aeu
 
@@ -77,29 +47,35 @@ folder() { # NAME VALUE
     esac
 }
 
-BIND_ADDRESS=${BIND_ADDRESS:-0.0.0.0}
-HTTPS_PORT=${HTTPS_PORT:-8443}
-HTTP_PORT=${HTTP_PORT:-8080}
-PUBLIC_HTTPS_PORT=${PUBLIC_HTTPS_PORT:-$HTTPS_PORT}
-API_UPSTREAM=${API_UPSTREAM:-flask-api:5000}
-UI_UPSTREAM=${UI_UPSTREAM:-streamlit-ui:8501}
+BIND_ADDRESS=${BIND_ADDRESS:-0.0.0.0}          # address to listen on; IPv6 without brackets
+HTTPS_PORT=${HTTPS_PORT:-8443}                 # port for TLS
+HTTP_PORT=${HTTP_PORT:-8080}                   # port that redirects to HTTPS
+PUBLIC_HTTPS_PORT=${PUBLIC_HTTPS_PORT:-$HTTPS_PORT} # port that clients use, for the redirect
+API_UPSTREAM=${API_UPSTREAM:-flask-api:5000}   # host:port of the API
+UI_UPSTREAM=${UI_UPSTREAM:-streamlit-ui:8501}  # host:port of Streamlit
+# on: follow the addresses of the names while running (Compose); off: resolve them once at start (processes, a Kubernetes
+# Service). Before Nginx 1.27.3, on: visitors are spread over the replicas of the UI that ran at start; later ones serve
+# after a restart.
 UPSTREAM_RESOLVE=${UPSTREAM_RESOLVE:-off}
-CANARY_PERCENT=${CANARY_PERCENT:-0}
-CANARY_UPSTREAM=${CANARY_UPSTREAM:-flask-api-canary:5000}
+CANARY_PERCENT=${CANARY_PERCENT:-0}            # percentage of predictions for CANARY_UPSTREAM
+CANARY_UPSTREAM=${CANARY_UPSTREAM:-flask-api-canary:5000} # host:port of the challenger that answers them
+# host:port of a challenger that gets a copy of each prediction request, and whose answers are discarded
 SHADOW_UPSTREAM=${SHADOW_UPSTREAM:-}
-EDGE_PORT=${EDGE_PORT:-}
-TRUSTED_PROXIES=${TRUSTED_PROXIES:-}
-CERT_DIR=${CERT_DIR:-/certs}
-MAX_BODY_BYTES=${MAX_BODY_BYTES:-4194304}
-MAX_FILE_BYTES=${MAX_FILE_BYTES:-1073741824}
+EDGE_PORT=${EDGE_PORT:-}                       # additional port, plain HTTP, for an edge that terminates TLS
+TRUSTED_PROXIES=${TRUSTED_PROXIES:-}           # networks (CIDR, separated by spaces) whose X-Forwarded-For is trusted
+CERT_DIR=${CERT_DIR:-/certs}                   # folder with tls.crt and tls.key
+MAX_BODY_BYTES=${MAX_BODY_BYTES:-4194304}      # largest request body, except files; must equal the API's
+MAX_FILE_BYTES=${MAX_FILE_BYTES:-1073741824}   # largest CSV, Arrow or Parquet file; must equal the API's
+# largest upload to a page of the UI in MB, and host names of the UI (* for any); both must equal Streamlit's
 STREAMLIT_SERVER_MAX_UPLOAD_SIZE=${STREAMLIT_SERVER_MAX_UPLOAD_SIZE:-65}
 STREAMLIT_SERVER_ALLOWED_HOSTS=${STREAMLIT_SERVER_ALLOWED_HOSTS:-*}
+# requests a second to the API; for each API key if API_KEYS or API_KEYS_FILE is set as well, else for each address
 RATE_LIMIT=${RATE_LIMIT:-}
-RATE_BURST=${RATE_BURST:-$RATE_LIMIT}
-CONNECTION_LIMIT=${CONNECTION_LIMIT:-}
-NGINX_WORKERS=${NGINX_WORKERS:-2}
-RUN_DIR=${RUN_DIR:-/tmp/nginx}
-SPOOL_DIR=${SPOOL_DIR:-$RUN_DIR}
+RATE_BURST=${RATE_BURST:-$RATE_LIMIT}          # requests above that rate that pass without delay
+CONNECTION_LIMIT=${CONNECTION_LIMIT:-}         # concurrent requests to the API, for each address
+NGINX_WORKERS=${NGINX_WORKERS:-2}              # worker processes (auto counts the node's cores, not the CPU limit)
+RUN_DIR=${RUN_DIR:-/tmp/nginx}                 # writable folder for the configuration and the pid file
+SPOOL_DIR=${SPOOL_DIR:-$RUN_DIR}               # folder for request bodies, on a disk: up to 8 GiB
 
 # These features are always on; the code below adds others.
 features=problems

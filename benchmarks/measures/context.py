@@ -33,7 +33,7 @@ class Context:
         print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
     def chosen(self, *names: str) -> list[Server]:
-        """Those of the named servers that are measured in this run."""
+        """Return those of the named servers that are measured in this run."""
         return [self.servers[name] for name in names if name in self.servers]
 
     @contextmanager
@@ -45,17 +45,14 @@ class Context:
             self.say(f"{what}: {error}")
             self.failures[what] = str(error)
 
-    def interleaved(self, measure: Callable[[Running], None], *names: str) -> None:
-        """Round by round, server by server, so that a drift of the machine hits all alike."""
-        self._each(self.rounds, measure, names)
+    def interleaved(self, measure: Callable[[Running], None], *names: str, rounds: int | None = None) -> None:
+        """Measure round by round, server by server, so that a drift of the machine hits all alike.
 
-    def once(self, measure: Callable[[Running], None], *names: str) -> None:
-        """A single round, for what takes long."""
-        self._each(1, measure, names)
-
-    def _each(self, rounds: int, measure: Callable[[Running], None], names: tuple[str, ...]) -> None:
+        names: the servers, all without any; rounds: fewer than those of the run, for what takes long.
+        """
+        rounds = rounds or self.rounds
         for number in range(rounds):
-            for server in self.chosen(*names) if names else list(self.servers.values()):
+            for server in self.chosen(*names or self.servers):
                 with self.part(server.title), Running(server, self.work) as running:
                     self.say(f"round {number + 1} of {rounds}: {server.title}")
                     measure(running)

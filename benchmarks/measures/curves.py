@@ -35,7 +35,7 @@ def measure_connections(context: Context) -> None:
             load = running.row_load(connections, context.seconds(2.0))
             context.samples.add(BY_CONNECTIONS, running.server.name, connections, **load.values())
 
-    context.once(measure, OURS, "fastapi", "fastapi-onnx")
+    context.interleaved(measure, OURS, "fastapi", "fastapi-onnx", rounds=1)
 
 
 def measure_rows(context: Context) -> None:
@@ -59,19 +59,19 @@ def measure_rows(context: Context) -> None:
                 path.unlink()
                 context.samples.add(BY_ROWS, OURS, f"{name}: {count}", rows_per_second=count / fastest)
 
-    context.once(measure, OURS)
+    context.interleaved(measure, OURS, rounds=1)
 
 
 def measure_trees(context: Context) -> None:
     """Random tables of four features and two classes, 10 to 10,000 trees."""
     for trees in TREES[:2] if context.quick else TREES:
-        _random_model(context, BY_TREES, trees, RandomWork.make(context.work.folder, features=4, trees=trees))
+        _random_model(context, BY_TREES, trees, RandomWork(context.work.folder, trees=trees))
 
 
 def measure_features(context: Context) -> None:
     """Random tables of 4 to 500 features and two classes, 200 trees."""
     for features in FEATURES[:2] if context.quick else FEATURES:
-        work = RandomWork.make(context.work.folder, features=features, trees=200)
+        work = RandomWork(context.work.folder, features, trees=200)
         _random_model(context, BY_FEATURES, features, work)
 
 

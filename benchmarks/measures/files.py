@@ -1,6 +1,6 @@
 """Binary tensors and files of our server, against XGBoost in process on as many cores."""
 
-from benchmarks.forms import ARROW, CSV, FILES
+from benchmarks.forms import CSV, FILES
 from benchmarks.http_client import send_file
 from benchmarks.in_process import rows_per_second
 from benchmarks.measures.context import Context
@@ -51,9 +51,3 @@ def measure_csv(context: Context) -> None:
         context.samples.add(CSV_ROWS, IN_PROCESS, "pyarrow and inplace_predict", rows_per_second=rate)
 
     context.interleaved(measure, OURS)
-
-
-def measure_arrow_file(running: Running, context: Context, count: int) -> float:
-    """Rows a second of one Arrow stream."""
-    path = write_table(context.work, ARROW, count)
-    return count / send_file(running.url, path, ARROW).seconds

@@ -39,9 +39,8 @@ def _overload(context: Context, running: Running) -> None:
     cpu = running.process.cpu_seconds() - began
     first, last = round(before / BUCKET_SECONDS), round((before + during) / BUCKET_SECONDS)
     busy = buckets[first:last]
-    total = {
-        name: sum(bucket[name] for bucket in busy) for name in ("sent", "good", "shed", "other", "timeouts", "held")
-    }
+    names = ("sent", "good", "shed", "other", "timeouts", "held")
+    total = {name: sum(bucket[name] for bucket in busy) for name in names}
     good_ms = [ms for bucket in busy for ms in bucket["good_ms"]]
     shed_ms = [ms for bucket in busy for ms in bucket["shed_ms"]]
     usual = float(np.median([_p99(bucket) for bucket in buckets[2:first]]))
@@ -50,12 +49,9 @@ def _overload(context: Context, running: Running) -> None:
         running.server.name,
         TWICE,
         capacity=capacity,
-        offered=total["sent"] / during,
-        goodput=total["good"] / during,
-        shed=total["shed"],
-        other=total["other"],
-        timeouts=total["timeouts"],
-        held=total["held"],
+        offered=total.pop("sent") / during,
+        goodput=total.pop("good") / during,
+        **total,
         good_p99_ms=float(np.percentile(good_ms, 99)) if good_ms else 0.0,
         shed_p99_ms=float(np.percentile(shed_ms, 99)) if shed_ms else 0.0,
         usual_p99_ms=usual,

@@ -1,5 +1,6 @@
 """Examples from the card: its golden rows with the model's answers."""
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,101 +16,74 @@ class Examples:
     """Requests and answers of one model; none of them counts as a prediction in the metrics."""
 
     def __init__(self, served: ServedModel) -> None:
-        self._card = served.artifact.card
-        self._names = [feature.name for feature in self._card.features]
-        self._rows = [self._values(row.features) for row in self._card.golden_rows[:_ROWS]]
-        self._probabilities = [row.probabilities for row in self._card.golden_rows[:_ROWS]]
-        self._best = [row.index(max(row)) for row in self._probabilities]
-        self._explanation = explanation_of(served, self._rows[0])
-        self._tail = {"model_version": served.version, "request_id": _REQUEST_ID}
+        card = served.artifact.card
+        names = [feature.name for feature in card.features]
+        integers = [feature.dtype == "integer" for feature in card.features]
+        golden = card.golden_rows[:_ROWS]
+        rows = [
+            [int(value) if integer else value for value, integer in zip(row.features, integers, strict=True)]
+            for row in golden
+        ]
+        probabilities = [row.probabilities for row in golden]
+        best = [row.index(max(row)) for row in probabilities]
+        tail = {"model_version": served.version, "request_id": _REQUEST_ID}
         self.version = served.version
-        self.model_name = self._card.model_name
+        self.model_name = card.model_name
 
-    @property
-    def by_name(self) -> dict[str, Any]:
-        """One row by name."""
-        return self._named(self._rows[0])
-
-    @property
-    def by_position(self) -> dict[str, Any]:
-        """The same row as an array."""
-        return {"features": self._rows[0]}
-
-    @property
-    def prediction(self) -> dict[str, Any]:
-        """The answer to that row."""
-        return {
-            "prediction": self._best[0],
-            "class_name": self._card.classes[self._best[0]],
-            "probabilities": dict(zip(self._card.classes, self._probabilities[0], strict=True)),
-            **self._tail,
+        # One row, by name and as an array, and its answers.
+        self.by_name = dict(zip(names, rows[0], strict=True))
+        self.by_position = {"features": rows[0]}
+        self.prediction = {
+            "prediction": best[0],
+            "class_name": card.classes[best[0]],
+            "probabilities": dict(zip(card.classes, probabilities[0], strict=True)),
+            **tail,
         }
+        self.explanation = self.prediction | explanation_of(served, rows[0])
 
-    @property
-    def explanation(self) -> dict[str, Any]:
-        """The answer with contributions."""
-        return self.prediction | self._explanation
-
-    @property
-    def rows(self) -> dict[str, Any]:
-        """Many rows."""
-        return {"instances": [self._named(row) for row in self._rows]}
-
-    @property
-    def predictions(self) -> dict[str, Any]:
-        """The answer to many rows."""
-        return {
-            "predictions": self._best,
-            "class_names": [self._card.classes[best] for best in self._best],
-            "probabilities": self._probabilities,
-            **self._tail,
+        # Many rows.
+        self.rows = {"instances": [dict(zip(names, row, strict=True)) for row in rows]}
+        self.predictions = {
+            "predictions": best,
+            "class_names": [card.classes[index] for index in best],
+            "probabilities": probabilities,
+            **tail,
         }
-
-    @property
-    def csv(self) -> str:
-        """The rows as CSV."""
-        return _csv([self._names, *self._rows])
-
-    @property
-    def csv_answer(self) -> str:
-        """The answer to the CSV file."""
-        head = [*self._names, "prediction", "class_name", *(f"probability_{name}" for name in self._card.classes)]
+        self.csv = _csv([names, *rows])
         lines = [
-            [*row, best, self._card.classes[best], *map(np.float32, probabilities)]
-            for row, best, probabilities in zip(self._rows, self._best, self._probabilities, strict=True)
+            [*row, index, card.classes[index], *map(np.float32, shares)]
+            for row, index, shares in zip(rows, best, probabilities, strict=True)
         ]
-        return _csv([head, *lines])
+        head = [*names, "prediction", "class_name", *(f"probability_{name}" for name in card.classes)]
+        self.csv_answer = _csv([head, *lines])
 
-    @property
-    def infer_request(self) -> dict[str, Any]:
-        """The rows as a tensor."""
-        flat = [value for row in self._rows for value in row]
-        tensor = {"name": "input-0", "shape": [len(self._rows), len(self._names)], "datatype": "FP32", "data": flat}
-        return {"id": "1", "inputs": [tensor], "outputs": [{"name": "predict"}, {"name": "predict_proba"}]}
-
-    @property
-    def infer_answer(self) -> dict[str, Any]:
-        """The answer to the tensor."""
-        flat = [value for row in self._probabilities for value in row]
-        parameters = {"parameters": {"content_type": "np"}}
-        classes = {"name": "predict", "shape": [len(self._best), 1], "datatype": "INT64", **parameters}
-        shape = [len(self._best), len(self._card.classes)]
-        probabilities = {"name": "predict_proba", "shape": shape, "datatype": "FP32", **parameters}
-        return {
-            "model_name": self.model_name,
-            "model_version": self.version,
+        # Tensors.
+        tensor = {
+            "name": "input-0",
+            "shape": [len(rows), len(names)],
+            "datatype": "FP32",
+            "data": list(chain.from_iterable(rows)),
+        }
+        self.infer_request = {
             "id": "1",
-            "outputs": [{**classes, "data": self._best}, {**probabilities, "data": flat}],
+            "inputs": [tensor],
+            "outputs": [{"name": "predict"}, {"name": "predict_proba"}],
+        }
+        self.infer_answer = {
+            "model_name": card.model_name,
+            "model_version": served.version,
+            "id": "1",
+            "outputs": [
+                _output("predict", "INT64", [len(best), 1], best),
+                _output(
+                    "predict_proba", "FP32", [len(best), len(card.classes)], list(chain.from_iterable(probabilities))
+                ),
+            ],
         }
 
-    def _named(self, row: list[float]) -> dict[str, float]:
-        return dict(zip(self._names, row, strict=True))
 
-    def _values(self, row: list[float]) -> list[float]:
-        return [
-            int(value) if feature.dtype == "integer" else value
-            for feature, value in zip(self._card.features, row, strict=True)
-        ]
+def _output(name: str, datatype: str, shape: list[int], data: list[Any]) -> dict[str, Any]:
+    return {"name": name, "shape": shape, "datatype": datatype, "parameters": {"content_type": "np"}, "data": data}
 
 
 def _csv(lines: list[list[Any]]) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flask_app.openapi.examples import Examples
-from flask_app.openapi.responses import ANYWHERE, BODY, answers, good, json_content
+from flask_app.openapi.responses import BODY, answers, get_operation, good, json_content
 from flask_app.openapi.schemas import reference
 from flask_app.settings import ApiSettings
 from flask_app.tables.media_type import ARROW, CSV, FAIL, KEEP, MODEL_VERSION, PARQUET
@@ -35,37 +35,30 @@ _ON_ERROR = {
 }
 
 
+_TEXT = {"type": "string"}
+
+
 def make_paths(examples: Examples, settings: ApiSettings) -> dict[str, Any]:
     """Return every path with its operations."""
+    get = {
+        "/model": get_operation("model", "model", "The model's card", json_content("ModelCard"), 503),
+        "/health": get_operation("health", "operation", "Liveness probe", json_content("Health")),
+        "/ready": get_operation("ready", "operation", "Readiness probe", json_content("Ready"), 503),
+        "/metrics": _metrics(),
+        "/openapi.json": get_operation(
+            "document", "operation", "This document", {"application/json": {"schema": {"type": "object"}}}, 503
+        ),
+        "/docs": get_operation("docs", "operation", "This document as a page", {"text/html": {"schema": _TEXT}}),
+    }
     return {
         "/predict": {"post": _predict(examples, settings)},
         "/explain": {"post": _explain(examples)},
-        "/model": {"get": _get("model", "model", "The model's card", json_content("ModelCard"), 503)},
-        "/health": {"get": _get("health", "operation", "Liveness probe", json_content("Health"))},
-        "/ready": {"get": _get("ready", "operation", "Readiness probe", json_content("Ready"), 503)},
-        "/metrics": {"get": _metrics()},
-        "/openapi.json": {
-            "get": _get("document", "operation", "This document", {"application/json": {"schema": _ANY_OBJECT}}, 503)
-        },
-        "/docs": {"get": _get("docs", "operation", "This document as a page", {"text/html": {"schema": _TEXT}})},
-    }
-
-
-_TEXT = {"type": "string"}
-_ANY_OBJECT = {"type": "object"}
-
-
-def _get(name: str, tag: str, summary: str, content: dict[str, Any], *problems: int) -> Operation:
-    return {
-        "operationId": name,
-        "summary": summary,
-        "tags": [tag],
-        "responses": answers(good(f"{summary}.", content), *problems, *ANYWHERE),
+        **{path: {"get": operation} for path, operation in get.items()},
     }
 
 
 def _metrics() -> Operation:
-    operation = _get("metrics", "operation", "Metrics for Prometheus", {"text/plain": {"schema": _TEXT}})
+    operation = get_operation("metrics", "operation", "Metrics for Prometheus", {"text/plain": {"schema": _TEXT}})
     operation["description"] = "All workers summed. Not reachable through Nginx."
     return operation
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from flask_app.inference_protocol.request import LENGTH_HEADER
 from flask_app.openapi.examples import Examples
-from flask_app.openapi.responses import ANYWHERE, BODY, answers, good, json_content
+from flask_app.openapi.responses import BODY, answers, get_operation, good, json_content
 from flask_app.openapi.schemas import reference
 
-_TAGS = ["open inference protocol"]
+_TAG = "open inference protocol"
 
 
 def make_paths(examples: Examples) -> dict[str, Any]:
@@ -38,18 +38,11 @@ def _parameter(name: str, description: str, value: str) -> dict[str, Any]:
 
 
 def _get(operation_id: str, summary: str, schema: str, *problems: int) -> dict[str, Any]:
-    return {
-        "operationId": operation_id,
-        "summary": summary,
-        "tags": _TAGS,
-        "responses": answers(good(f"{summary}.", json_content(schema)), *problems, *ANYWHERE),
-    }
+    return get_operation(operation_id, _TAG, summary, json_content(schema), *problems)
 
 
 def _infer(operation_id: str, examples: Examples) -> dict[str, Any]:
-    binary = {
-        "schema": {"type": "string", "contentMediaType": "application/octet-stream"},
-    }
+    binary = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
     content = json_content("InferResponse", both_outputs=examples.infer_answer)
     answer = good("The requested outputs.", {**content, "application/octet-stream": binary})
     answer["headers"][LENGTH_HEADER] = {
@@ -65,7 +58,7 @@ def _infer(operation_id: str, examples: Examples) -> dict[str, Any]:
             f" without `outputs` the answer is `predict`. In the binary form, the header {LENGTH_HEADER} gives the"
             " length of the JSON, and the bytes of the tensors follow it in little endian order."
         ),
-        "tags": _TAGS,
+        "tags": [_TAG],
         "parameters": [
             {
                 "name": LENGTH_HEADER,

@@ -73,17 +73,24 @@ def problem(status: int) -> dict[str, Any]:
     return {"$ref": f"#/components/responses/{_PROBLEMS[status][0]}"}
 
 
-def answers(good: dict[str, Any], *problems: int, ok: int = 200) -> dict[str, Any]:
+def answers(good: dict[str, Any], *problems: int) -> dict[str, Any]:
     """Return an operation's responses by status."""
-    return {
-        str(ok): good,
-        **{str(status): problem(status) for status in sorted(problems)},
-    }
+    return {"200": good, **{str(status): problem(status) for status in sorted(problems)}}
 
 
 def good(description: str, content: dict[str, Any], *headers: str) -> dict[str, Any]:
     """Return the response of a successful request; content maps media types to schema and examples."""
     return {"description": description, "headers": _headers(REQUEST_ID, *headers), "content": content}
+
+
+def get_operation(operation_id: str, tag: str, summary: str, content: dict[str, Any], *problems: int) -> dict[str, Any]:
+    """Return a GET operation without parameters."""
+    return {
+        "operationId": operation_id,
+        "summary": summary,
+        "tags": [tag],
+        "responses": answers(good(f"{summary}.", content), *problems, *ANYWHERE),
+    }
 
 
 def json_content(schema: str, **examples: Any) -> dict[str, Any]:

@@ -11,6 +11,14 @@ from streamlit_app.components.text import escape, estimator_name, humanise, numb
 
 COLUMNS = 3
 MAX_TRIALS = 10_000
+HELP = {
+    "search": "Sets of hyperparameters to compare by cross-validation before the training. 0: no search.",
+    "test_size": "The model is not trained on these rows but evaluated on them.",
+    "folds": "0: no cross-validation. Empty: none for large tables.",
+    "seed": "The same seed and data give the same model.",
+    "max_worse_share": "Of the bootstrap resamples of the test rows, the share in which the model may be worse than "
+    "the serving one by more than the tolerance.",
+}
 
 
 def choose_config(options: TrainingOptions) -> dict[str, Any]:
@@ -81,43 +89,12 @@ def _step(default: float) -> float:
 
 def _search_and_evaluation(defaults: Mapping[str, Any]) -> dict[str, Any]:
     with st.expander("Search and evaluation", icon=":material/manage_search:"):
-        search, test, folds, seed = st.columns(4)
-        return {
-            "search": search.number_input(
-                "Search trials",
-                0,
-                MAX_TRIALS,
-                int(defaults.get("search", 0)),
-                key="search",
-                help="Sets of hyperparameters to compare by cross-validation before the training. 0: no search.",
-            ),
-            "test_size": test.number_input(
-                "Share of test rows",
-                0.05,
-                0.9,
-                float(defaults.get("test_size", 0.2)),
-                0.05,
-                key="test_size",
-                help="The model is not trained on these rows but evaluated on them.",
-            ),
-            "folds": folds.number_input(
-                "Cross-validation folds",
-                0,
-                100,
-                defaults.get("folds"),
-                key="folds",
-                placeholder="automatic",
-                help="0: no cross-validation. Empty: none for large tables.",
-            ),
-            "seed": seed.number_input(
-                "Random seed",
-                0,
-                2**32 - 1,
-                int(defaults.get("seed", 42)),
-                key="seed",
-                help="The same seed and data give the same model.",
-            ),
-        }
+        draw = _Settings(defaults, columns=4)
+        draw.setting("search", "Search trials", 0, 0, MAX_TRIALS)
+        draw.setting("test_size", "Share of test rows", 0.2, 0.05, 0.9, 0.05)
+        draw.setting("folds", "Cross-validation folds", None, 0, 100, placeholder="automatic")
+        draw.setting("seed", "Random seed", 42, 0, 2**32 - 1)
+    return draw.chosen
 
 
 def _gate(defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,47 +103,40 @@ def _gate(defaults: Mapping[str, Any]) -> dict[str, Any]:
             "A model must reach these values to be promoted. It must also be better than the majority-class baseline, "
             "and on the same test rows not worse than the serving model by more than the tolerances."
         )
-        accuracy, loss, accuracy_loss, loss_gain, worse = st.columns(5)
-        return {
-            **{name: value for name, value in defaults.items() if name == "resamples"},
-            "min_accuracy": accuracy.number_input(
-                "Minimum accuracy", 0.0, 1.0, float(defaults.get("min_accuracy", 0.0)), 0.01, key="min_accuracy"
-            ),
-            "max_log_loss": loss.number_input(
-                "Maximum log loss",
-                min_value=0.001,
-                value=defaults.get("max_log_loss"),
-                step=0.05,
-                placeholder="any",
-                key="max_log_loss",
-            ),
-            "accuracy_tolerance": accuracy_loss.number_input(
-                "Accuracy tolerance",
-                0.0,
-                1.0,
-                float(defaults.get("accuracy_tolerance", 0.01)),
-                0.005,
-                format="%.3f",
-                key="accuracy_tolerance",
-            ),
-            "log_loss_tolerance": loss_gain.number_input(
-                "Log loss tolerance",
-                min_value=0.0,
-                value=float(defaults.get("log_loss_tolerance", 0.05)),
-                step=0.01,
-                key="log_loss_tolerance",
-            ),
-            "max_worse_share": worse.number_input(
-                "Maximum share of worse resamples",
-                0.0,
-                1.0,
-                float(defaults.get("max_worse_share", 0.5)),
-                0.05,
-                key="max_worse_share",
-                help="Of the bootstrap resamples of the test rows, the share in which the model may be worse than the "
-                "serving one by more than the tolerance.",
-            ),
-        }
+        draw = _Settings(defaults, columns=5)
+        draw.setting("min_accuracy", "Minimum accuracy", 0.0, 0.0, 1.0, 0.01)
+        draw.setting("max_log_loss", "Maximum log loss", None, 0.001, None, 0.05, placeholder="any")
+        draw.setting("accuracy_tolerance", "Accuracy tolerance", 0.01, 0.0, 1.0, 0.005, format="%.3f")
+        draw.setting("log_loss_tolerance", "Log loss tolerance", 0.05, 0.0, None, 0.01)
+        draw.setting("max_worse_share", "Maximum share of worse resamples", 0.5, 0.0, 1.0, 0.05)
+    return {name: value for name, value in defaults.items() if name == "resamples"} | draw.chosen
+
+
+class _Settings:
+    """Number inputs beside each other; `chosen` has their values by the settings' names."""
+
+    def __init__(self, defaults: Mapping[str, Any], columns: int) -> None:
+        self._defaults = defaults
+        self._cells = iter(st.columns(columns))
+        self.chosen: dict[str, int | float | None] = {}
+
+    def setting(
+        self,
+        name: str,
+        label: str,
+        fallback: float | None,
+        minimum: float,
+        maximum: float | None,
+        step: float | None = None,
+        **more: str,
+    ) -> None:
+        """Draw the next input, with the service's default; `fallback` if it names none. Its type is the input's."""
+        value = self._defaults.get(name, fallback)
+        start = value if fallback is None else type(fallback)(value)
+        cell: Any = next(self._cells)
+        self.chosen[name] = cell.number_input(
+            label, minimum, maximum, start, step, key=name, help=HELP.get(name), **more
+        )
 
 
 def summarise(config: Mapping[str, Any]) -> str:

@@ -122,7 +122,7 @@ def test_every_setting_is_read_by_something(objects, settings):
     code = "\n".join(
         path.read_text() for folder in ("flask_app", "streamlit_app") for path in sorted((ROOT / folder).rglob("*.py"))
     )
-    nginx = "\n".join(re.findall(r"^# \| ([A-Z_]+) +\|", read("nginx/render.sh"), re.MULTILINE))
+    nginx = "\n".join(re.findall(r"^([A-Z_]+)=\${\1:-", read("nginx/render.sh"), re.MULTILINE))
     streamlit = "\n".join(option.env_var for option in streamlit_config.get_config_options().values())
     used = {variable["name"] for part in PARTS for variable in container(objects, part).get("env", [])}
     unknown = {

@@ -69,15 +69,15 @@ class Job(msgspec.Struct, frozen=True):
     config: dict[str, Any]
     force: bool
     created_at: str
-    started_at: str | None
-    finished_at: str | None
-    stage: str | None
-    share: float
-    text: str
-    version: str | None
-    reason: str | None
-    card: dict[str, Any] | None
-    log_lines: int
+    started_at: str | None = None
+    finished_at: str | None = None
+    stage: str | None = None
+    share: float = 0.0
+    text: str = ""
+    version: str | None = None
+    reason: str | None = None
+    card: dict[str, Any] | None = None
+    log_lines: int = 0
 
     @property
     def has_ended(self) -> bool:
@@ -88,6 +88,7 @@ class Job(msgspec.Struct, frozen=True):
 _COLUMNS = ", ".join(Job.__struct_fields__)
 # Cards would make a list of megabytes.
 _COLUMNS_OF_LIST = _COLUMNS.replace(", card,", ", NULL AS card,")
+_COUNT_WAITING = "SELECT count(*) FROM jobs WHERE state = 'queued'"
 
 
 def new_id() -> str:
@@ -118,7 +119,7 @@ class JobStore:
             QueueFullError: queue_length jobs are waiting already.
         """
         with self._transaction() as database:
-            if self._waiting(database) >= queue_length:
+            if database.execute(_COUNT_WAITING).fetchone()[0] >= queue_length:
                 raise QueueFullError
             database.execute(
                 "INSERT INTO jobs (id, state, data, file_name, config, force, created_at) VALUES (?,?,?,?,?,?,?)",
@@ -132,40 +133,31 @@ class JobStore:
 
     def waiting(self) -> int:
         """Return the number of waiting jobs."""
-        with self._transaction() as database:
-            return self._waiting(database)
+        return int(self._execute(_COUNT_WAITING)[0][0])
 
     def all(self) -> list[Job]:
         """Return every job without its card, newest first."""
-        with self._transaction() as database:
-            rows = database.execute(f"SELECT {_COLUMNS_OF_LIST} FROM jobs ORDER BY number DESC")  # noqa: S608
-            return [_job(row) for row in rows]
+        rows = self._execute(f"SELECT {_COLUMNS_OF_LIST} FROM jobs ORDER BY number DESC")  # noqa: S608
+        return [_job(row) for row in rows]
 
     def get(self, job_id: str) -> Job | None:
         """Return a job, or None if it does not exist."""
-        with self._transaction() as database:
-            row = database.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone()  # noqa: S608
-            return _job(row) if row else None
+        rows = self._execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", job_id)  # noqa: S608
+        return _job(rows[0]) if rows else None
 
     def log(self, job_id: str, after: int, last: int) -> list[str]:
         """Return the kept lines of the job's log from number `after` + 1 to `last`, counted from 1."""
-        with self._transaction() as database:
-            rows = database.execute(
-                "SELECT text FROM lines WHERE job = ? AND number > ? AND number <= ? ORDER BY number",
-                (job_id, after, last),
-            )
-            return [row["text"] for row in rows]
+        select = "SELECT text FROM lines WHERE job = ? AND number > ? AND number <= ? ORDER BY number"
+        return [row["text"] for row in self._execute(select, job_id, after, last)]
 
     def start_next(self) -> Job | None:
         """Mark the first job of the queue as running and return it, or None if the queue is empty."""
-        with self._transaction() as database:
-            row = database.execute(
-                "UPDATE jobs SET state = 'running', started_at = ? WHERE number ="
-                " (SELECT number FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1)"
-                " RETURNING id",
-                (now(),),
-            ).fetchone()
-        return self.get(row["id"]) if row else None
+        rows = self._execute(
+            "UPDATE jobs SET state = 'running', started_at = ? WHERE number ="
+            " (SELECT number FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1) RETURNING id",
+            now(),
+        )
+        return self.get(rows[0]["id"]) if rows else None
 
     def append_log(self, job_id: str, text: str) -> None:
         """Append a line to the job's log."""
@@ -181,11 +173,8 @@ class JobStore:
 
     def set_progress(self, job_id: str, stage: str, share: float, text: str) -> None:
         """Record the job's progress."""
-        with self._transaction() as database:
-            database.execute(
-                "UPDATE jobs SET stage = ?, share = ?, text = ? WHERE id = ?",
-                (stage, share, text[:MAX_LINE_CHARACTERS], job_id),
-            )
+        update = "UPDATE jobs SET stage = ?, share = ?, text = ? WHERE id = ?"
+        self._execute(update, stage, share, text[:MAX_LINE_CHARACTERS], job_id)
 
     def finish(
         self,
@@ -196,41 +185,37 @@ class JobStore:
         card: dict[str, Any] | None = None,
     ) -> None:
         """Record the end of a running job."""
-        with self._transaction() as database:
-            database.execute(
-                "UPDATE jobs SET state = ?, finished_at = ?, reason = ?, version = ?, card = ?"
-                " WHERE id = ? AND state = 'running'",
-                (state, now(), reason, version, json.dumps(card) if card else None, job_id),
-            )
+        self._execute(
+            "UPDATE jobs SET state = ?, finished_at = ?, reason = ?, version = ?, card = ?"
+            " WHERE id = ? AND state = 'running'",
+            *(state, now(), reason, version, json.dumps(card) if card else None, job_id),
+        )
 
     def cancel_waiting(self, job_id: str) -> bool:
         """Cancel a waiting job; return False if it does not wait."""
-        with self._transaction() as database:
-            changed = database.execute(
-                "UPDATE jobs SET state = 'cancelled', finished_at = ?, reason = 'It was cancelled before it started.'"
-                " WHERE id = ? AND state = 'queued'",
-                (now(), job_id),
-            )
-            return changed.rowcount == 1
+        changed = self._execute(
+            "UPDATE jobs SET state = 'cancelled', finished_at = ?, reason = 'It was cancelled before it started.'"
+            " WHERE id = ? AND state = 'queued' RETURNING id",
+            *(now(), job_id),
+        )
+        return bool(changed)
 
     def interrupt_running(self, reason: str) -> list[str]:
         """Mark running jobs as interrupted; return their ids."""
-        with self._transaction() as database:
-            rows = database.execute(
-                "UPDATE jobs SET state = 'interrupted', finished_at = ?, reason = ? WHERE state = 'running'"
-                " RETURNING id",
-                (now(), reason),
-            )
-            return [row["id"] for row in rows]
+        update = (
+            "UPDATE jobs SET state = 'interrupted', finished_at = ?, reason = ? WHERE state = 'running' RETURNING id"
+        )
+        return [row["id"] for row in self._execute(update, now(), reason)]
 
     def close(self) -> None:
         """Close the database."""
         with self._lock:
             self._database.close()
 
-    @staticmethod
-    def _waiting(database: sqlite3.Connection) -> int:
-        return int(database.execute("SELECT count(*) FROM jobs WHERE state = 'queued'").fetchone()[0])
+    def _execute(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        """Run one statement in a transaction of its own; return its rows."""
+        with self._transaction() as database:
+            return database.execute(statement, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

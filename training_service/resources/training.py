@@ -106,15 +106,6 @@ def _job(job_id: str, uploaded: TableRequest) -> Job:
         config=check_configuration(config),
         force=force,
         created_at=now(),
-        started_at=None,
-        finished_at=None,
-        stage=None,
-        share=0.0,
-        text="",
-        version=None,
-        reason=None,
-        card=None,
-        log_lines=0,
     )
 
 
