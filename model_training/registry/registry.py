@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,22 +9,11 @@ from model_artifact.card import ModelCard
 from model_artifact.pickling import Artifact
 from model_artifact.store import ArtifactStore
 from model_artifact.training_record import TrainingRecord
+from model_training.registry.mlflow_registry import MlflowRegistry
 from model_training.registry.store_registry import StoreRegistry
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-# Of MLflow's client; the environment overrides each.
-_CLIENT_DEFAULTS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    # Its default of 7 takes minutes. A timeout is 120 s, enough for the server to store a large pickle.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    # A redirect could lead a request with credentials to another server.
-    "MLFLOW_ALLOW_HTTP_REDIRECTS": "false",
-    # The output of a training is for its report or its events.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
-}
 
 
 class Registry(Protocol):
@@ -81,13 +69,8 @@ def open_registry(
     MLflow's client reads its other variables, such as credentials, from the environment of the process.
 
     Raises:
-        RegistryError: one of MLflow's variables is invalid.
+        RegistryError: one of MLflow's variables is invalid, or its client is not installed.
     """
     if not environ.get("MLFLOW_TRACKING_URI", "").strip():
         return StoreRegistry(store, public_keys)
-    for name, value in _CLIENT_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    # Imported here: MLflow takes 2 s, and reads these variables while it is imported.
-    from model_training.registry.mlflow_registry import MlflowRegistry
-
     return MlflowRegistry(store, public_keys, environ)

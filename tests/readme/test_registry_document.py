@@ -42,7 +42,7 @@ def test_the_commands_in_their_order(mlflow_stack: MlflowStack, tmp_path: Path) 
 
 
 def test_the_settings_and_metrics_exist() -> None:
-    section = TEXT.split("## Settings")[1].split("The server itself")[0]
+    section = TEXT.split("## Settings")[1].split("The variables of the server")[0]
     named = re.findall(r"`([A-Z_]+)`", " ".join(re.findall(r"^\|([^|]*)\|", section, re.MULTILINE)))
     source = "\n".join(
         path.read_text()
