@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+# Packages that start processes when tests use them.
+OWN = ("tests", "benchmarks", "local_stack")
 CONTAINERS = re.compile(r"^tests/containers/|\[compose|for_compose")
 
 
