@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+# Packages that start processes when tests use them.
+OWN = ("tests", "benchmarks", "local_stack")
 CONTAINERS = re.compile(r"^tests/containers/|\[compose|for_compose")
 
 
@@ -42,7 +44,11 @@ def _starts_process(thing: Any) -> bool:
         names |= set(code.co_names)
         codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     named = [thing.__globals__[name] for name in names if name in thing.__globals__]
-    own = [value for value in named if str(getattr(value, "__module__", "")).startswith(("tests.", "benchmarks."))]
+    own = [
+        value
+        for value in named
+        if str(getattr(value, "__module__", "")).startswith(("tests.", "benchmarks.", "local_stack."))
+    ]
     return (
         any(value is subprocess for value in named)
         or "PARQUET" in names
