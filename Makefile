@@ -52,7 +52,7 @@ bench: ## measure speed and memory beside other servers: benchmarks/RESULTS.md (
 	@sh local_stack/setup.sh local
 	@$(PYTHON_VENV) -m benchmarks $(BENCH_ARGS)
 
-screenshots: ## take the README's pictures anew (needs Chromium)
+screenshots: ## take the README's screenshots again (needs Chromium)
 	@sh local_stack/setup.sh dev
 	@$(PYTHON_VENV) -m tests.screenshots
 
@@ -65,7 +65,7 @@ down: ## stop what `make up` started; certificates are kept
 deploy: ## build into Minikube and deploy
 	./minikube-deploy.sh
 
-lock: ## pin requirements/*.in anew, with hashes, into requirements/*.txt (needs uv)
+lock: ## pin requirements/*.in again, with hashes, in requirements/*.txt (needs uv)
 	@set -e; cd requirements; \
 	compile="uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'"; \
 	sh -c "$$compile --upgrade dev.in -o dev.txt"; \
