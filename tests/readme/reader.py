@@ -37,7 +37,8 @@ class Reader:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
         (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
-        return cls(folder, _environ(HOME=str(folder), **environ))
+        # That environment has been installed from the checkout, a reader's from the clone.
+        return cls(folder, _environ(HOME=str(folder), PYTHONPATH=str(folder), **environ))
 
     @classmethod
     def of_stack(cls, folder: Path, stack: ProcessStack, **environ: str) -> Reader:
