@@ -49,7 +49,7 @@ def read_request(request: Request, folder: Path, max_bytes: int, built_in: tuple
             503 no room for it.
     """
     if request.mimetype == "multipart/form-data":
-        with _upload_slot():
+        with occupied(_slots, f"The service is receiving {_MAX_UPLOADS} tables already"):
             return _read_multipart(request, folder, max_bytes)
     if request.mimetype == "application/json":
         return _read_json(request, built_in)
@@ -158,17 +158,18 @@ def _plain_name(given: str, path: Path) -> str:
 
 
 @contextmanager
-def _upload_slot() -> Iterator[None]:
-    if not _slots.acquire(blocking=False):
-        raise Problem(
-            503,
-            f"The service is receiving {_MAX_UPLOADS} tables already; try again later.",
-            headers={"Retry-After": "3"},
-        )
+def occupied(slots: threading.BoundedSemaphore, sentence: str) -> Iterator[None]:
+    """Occupy a slot.
+
+    Raises:
+        Problem: 503 with the sentence, if none is free.
+    """
+    if not slots.acquire(blocking=False):
+        raise Problem(503, f"{sentence}; try again later.", headers={"Retry-After": "3"})
     try:
         yield
     finally:
-        _slots.release()
+        slots.release()
 
 
 def _no_room(error: OSError) -> Problem:
