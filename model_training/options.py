@@ -44,11 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--units", metavar="FILE", help='TOML file with a line `column = "unit"` each (default: none)')
     add("--test-size", metavar="SHARE", type=_float, help=f"share of held-out rows (default: {defaults.test_size})")
     add("--seed", type=_integer, help=f"random seed of the split, the folds and the model (default: {defaults.seed})")
-    add(
-        "--folds",
-        type=_integer,
-        help="folds of the cross-validation; 0: none (default: 5 up to 100,000 rows, else 0)",
-    )
+    add("--folds", type=_integer, help="folds of the cross-validation; 0: none (default: 5 up to 100,000 rows, else 0)")
     add("--estimator", choices=get_args(Estimator), help=f"type of model (default: {defaults.estimator})")
     for name in _OWN_OPTIONS:
         parameter = PARAMETERS["xgboost"][name]

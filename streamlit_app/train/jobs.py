@@ -21,11 +21,7 @@ from streamlit_app.train.versions import offer_promotion
 POLL_SECONDS = 1.0
 MAX_LINES = 500
 LOG_HEIGHT_PIXELS = 260
-ICONS = {
-    "failed": ":material/error:",
-    "cancelled": ":material/cancel:",
-    "interrupted": ":material/power_off:",
-}
+ICONS = {"failed": ":material/error:", "cancelled": ":material/cancel:", "interrupted": ":material/power_off:"}
 
 
 @dataclass

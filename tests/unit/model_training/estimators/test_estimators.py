@@ -83,11 +83,7 @@ def test_importance_is_shares_and_finds_the_features_that_count(trained: Any) ->
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_what_is_not_trained_or_has_other_columns_is_rejected(estimator: Any) -> None:
     model = make_model(estimator, QUICK.get(estimator, {}), 42)
-    for ask in (
-        model.predict_proba,
-        model.explain,
-        lambda rows: model.predict_one(rows[0]),
-    ):
+    for ask in (model.predict_proba, model.explain, lambda rows: model.predict_one(rows[0])):
         with pytest.raises(NotTrainedError):
             ask([[1, 2, 3, 4]])
     with pytest.raises(ValueError, match=r"labels must be 0\.\.k-1"):
