@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from http_service.problems import Problem, sentence
+from http_service.slots import occupied
 from training_service.jobs.configuration_file import write_configuration
 from training_service.jobs.training_process import Event, TrainingProcess
 from training_service.settings import TrainingServiceSettings
-from training_service.uploads import occupied, parse_json
+from training_service.uploads import parse_json
 
 # Each reads a whole table into memory.
 _MAX_INSPECTIONS = 2
@@ -27,7 +28,7 @@ def inspect(
     Raises:
         Problem: 422 the table cannot be used, 503 too many checks are running.
     """
-    with occupied(_slots, f"The service is checking {_MAX_INSPECTIONS} tables already"):
+    with occupied(_slots, f"The service is checking {_MAX_INSPECTIONS} tables already; try again later.", 3):
         return _inspect(settings, folder, {"data": table, "target": target, "ignore": ignore})
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +17,7 @@ from werkzeug.formparser import MultiPartParser
 
 from http_service.body import BoundedBody, read_body
 from http_service.problems import Problem
+from http_service.slots import occupied
 from table_io.errors import TableFormatError
 from table_io.kinds import HEAD_BYTES, kind_of_file
 
@@ -49,7 +49,7 @@ def read_request(request: Request, folder: Path, max_bytes: int, built_in: tuple
             503 no room for it.
     """
     if request.mimetype == "multipart/form-data":
-        with occupied(_slots, f"The service is receiving {_MAX_UPLOADS} tables already"):
+        with occupied(_slots, f"The service is receiving {_MAX_UPLOADS} tables already; try again later.", 3):
             return _read_multipart(request, folder, max_bytes)
     if request.mimetype == "application/json":
         return _read_json(request, built_in)
@@ -155,21 +155,6 @@ def _plain_name(given: str, path: Path) -> str:
     # Windows clients send whole paths.
     stem = Path(given.replace("\\", "/")).name.rsplit(".", 1)[0]
     return (re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:64] or "table") + f".{kind}"
-
-
-@contextmanager
-def occupied(slots: threading.BoundedSemaphore, sentence: str) -> Iterator[None]:
-    """Occupy a slot.
-
-    Raises:
-        Problem: 503 with the sentence, if none is free.
-    """
-    if not slots.acquire(blocking=False):
-        raise Problem(503, f"{sentence}; try again later.", headers={"Retry-After": "3"})
-    try:
-        yield
-    finally:
-        slots.release()
 
 
 def _no_room(error: OSError) -> Problem:

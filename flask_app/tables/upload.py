@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import tempfile
-import threading
 import time
 from typing import IO
 
@@ -17,27 +16,6 @@ _log = logging.getLogger(__name__)
 # Gunicorn reads 64 KiB of an unread body before it closes; a client that still sends would get a reset connection
 # instead of the answer.
 _DISCARD_SECONDS = 2.0
-
-
-class FileSlots:
-    """Limits the files that one worker scores at once to half of its threads, so that single rows find a free one."""
-
-    def __init__(self, threads: int) -> None:
-        self._free = threading.BoundedSemaphore(max(1, threads // 2))
-
-    def take(self) -> None:
-        """Occupy a slot until `give_back`.
-
-        Raises:
-            Problem: 503 none is free.
-        """
-        if not self._free.acquire(blocking=False):
-            detail = "The service already works on as many files as it can; send this one again in a moment."
-            raise Problem(503, detail, headers={"Retry-After": "2"})
-
-    def give_back(self) -> None:
-        """Free the slot."""
-        self._free.release()
 
 
 def receive(request: Request, max_bytes: int, folder: str) -> IO[bytes]:
