@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
 
-from http_service.body import BoundedBody, read_body
+from http_service.body import BoundedBody, no_room, read_body
 from http_service.problems import Problem
 from http_service.slots import occupied
 from table_io.errors import TableFormatError
@@ -29,7 +28,6 @@ _MAX_PARTS = 10
 _BLOCK_BYTES = 64 * 1024
 
 _slots = threading.BoundedSemaphore(_MAX_UPLOADS)
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def _read_multipart(request: Request, folder: Path, max_bytes: int) -> TableRequ
     except ValueError as error:
         raise Problem(400, f"The body is not multipart/form-data: {error}.") from None
     except OSError as error:
-        raise _no_room(error) from error
+        raise no_room(error) from error
     finally:
         for file in written:
             file.close()
@@ -155,8 +153,3 @@ def _plain_name(given: str, path: Path) -> str:
     # Windows clients send whole paths.
     stem = Path(given.replace("\\", "/")).name.rsplit(".", 1)[0]
     return (re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:64] or "table") + f".{kind}"
-
-
-def _no_room(error: OSError) -> Problem:
-    _log.error("no room for an upload", extra={"reason": str(error)})
-    return Problem(503, "The service has no room for this table now; try again later.", headers={"Retry-After": "30"})

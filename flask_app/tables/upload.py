@@ -1,17 +1,14 @@
 """Receive a whole file onto a disk before the answer begins."""
 
 import contextlib
-import logging
 import tempfile
 import time
 from typing import IO
 
 from flask import Request
 
-from http_service.body import BoundedBody
+from http_service.body import BoundedBody, no_room
 from http_service.problems import Problem
-
-_log = logging.getLogger(__name__)
 
 # Gunicorn reads 64 KiB of an unread body before it closes; a client that still sends would get a reset connection
 # instead of the answer.
@@ -62,9 +59,3 @@ def _unnamed_file(folder: str) -> IO[bytes]:
         return tempfile.TemporaryFile(dir=folder)
     except OSError as error:
         raise no_room(error) from error
-
-
-def no_room(error: OSError) -> Problem:
-    """Return a 503 for a folder that cannot be written; the log has the reason."""
-    _log.error("no room for an upload", extra={"reason": str(error)})
-    return Problem(503, "The service has no room for this file now; try again later.", headers={"Retry-After": "30"})

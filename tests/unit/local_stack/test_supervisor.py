@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from local_stack import __main__, supervisor
-from local_stack.errors import StartError
 from local_stack.logs import MAX_TAIL_BYTES, TAIL_LINES, LogFiles
 from local_stack.parts import Part
 from local_stack.supervisor import Supervisor
+from local_stack.terminal import StartError
 
 NEVER_READY = "http://127.0.0.1:9/"
 WAITS = "exec sleep 60"
