@@ -44,11 +44,11 @@ def post(base_url: str, form: Form, rows: Rows, timeout: float = 60.0) -> Answer
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
 
 
-def get_status(base_url: str, path: str, timeout: float = 5.0) -> int:
-    """The status of a GET; raises as `post` does."""
+def is_ready(base_url: str, timeout: float = 5.0) -> bool:
+    """Whether GET /ready is 200; raises as `post` does."""
     with _connected(base_url, timeout) as connection:
-        connection.request("GET", path)
-        return connection.getresponse().status
+        connection.request("GET", "/ready")
+        return connection.getresponse().status == 200
 
 
 def send_file(base_url: str, path: Path, content_type: str, timeout: float = 300.0) -> Transfer:

@@ -28,8 +28,6 @@ _LATE_SECONDS = 0.2
 class Bucket:
     """What became of the requests of a quarter of a second."""
 
-    rate: float
-    """Requests a second that were due."""
     sent: int = 0
     good: int = 0
     shed: int = 0
@@ -82,7 +80,7 @@ class OpenLoop:
         return buckets
 
     def _phase(self, rate: float, seconds: float) -> list[Bucket]:
-        buckets = [Bucket(rate) for _ in range(max(1, round(seconds / BUCKET_SECONDS)))]
+        buckets = [Bucket() for _ in range(max(1, round(seconds / BUCKET_SECONDS)))]
         began = time.perf_counter()
         count, total = 0, int(rate * len(buckets) * BUCKET_SECONDS)
         while count < total:

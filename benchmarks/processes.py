@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -112,6 +113,19 @@ def process_seconds(pid: int) -> float:
         return 0.0
     # utime and stime, fields 14 and 15 of proc(5).
     return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def busy_seconds() -> float:
+    """Processor time that all cores have spent since the machine's start, including what its host took away."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = fields
+    return (user + nice + system + irq + softirq + steal) / _TICK
+
+
+def driver_seconds() -> float:
+    """Processor time of this process and of those that it waited for, wrk above all."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def _pss(pid: int) -> int:

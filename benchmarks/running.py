@@ -1,6 +1,7 @@
 """A server that runs and has been proved to answer as XGBoost does."""
 
 import http.client
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,10 +11,10 @@ from typing import Self
 
 import numpy as np
 
-from benchmarks import foreign, wrk
+from benchmarks import wrk
 from benchmarks.forms import Form, Rows
 from benchmarks.http_client import post
-from benchmarks.processes import Process, free_port
+from benchmarks.processes import Process, busy_seconds, driver_seconds, free_port
 from benchmarks.servers import Server
 from benchmarks.work import BenchmarkError, Work
 
@@ -111,9 +112,9 @@ def _alone(processes: list[Process], load: Callable[[], wrk.Load]) -> wrk.Load:
     """Load, and say how much of the machine others took meanwhile."""
 
     def known() -> float:
-        return foreign.driver_seconds() + sum(process.cpu_seconds() for process in processes)
+        return driver_seconds() + sum(process.cpu_seconds() for process in processes)
 
-    busy, used, began = foreign.busy_seconds(), known(), time.perf_counter()
+    busy, used, began = busy_seconds(), known(), time.perf_counter()
     result = load()
-    seconds = time.perf_counter() - began
-    return replace(result, foreign=foreign.share(foreign.busy_seconds() - busy, known() - used, seconds))
+    others = (busy_seconds() - busy) - (known() - used)
+    return replace(result, foreign=max(0.0, others / (time.perf_counter() - began) / (os.cpu_count() or 1)))

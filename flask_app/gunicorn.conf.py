@@ -17,15 +17,8 @@ from flask_app.server.compute_slots import compute_slots
 from flask_app.settings import ApiSettings
 from flask_app.tables.pandas_block import block_pandas
 from http_service.gunicorn import patches
-from http_service.gunicorn.common_settings import (
-    bind_to,
-    control_socket_disable,
-    logger_class,
-    max_requests,
-    preload_app,
-    reuse_port,
-    worker_tmp_dir,
-)
+from http_service.gunicorn.common_settings import *
+from http_service.gunicorn.common_settings import bind_to, worker_tmp_dir
 from http_service.logs import logging_config
 from http_service.settings import SettingsError
 

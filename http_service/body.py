@@ -1,5 +1,6 @@
 """Read a request's body up to a limit."""
 
+import logging
 from collections.abc import Iterator
 
 from flask import Request
@@ -61,3 +62,9 @@ def read_body(request: Request, max_bytes: int) -> bytes:
         Problem: 400 the client stopped early, 413 the body is beyond the limit.
     """
     return b"".join(BoundedBody(request, max_bytes))
+
+
+def no_room(error: OSError) -> Problem:
+    """Return a 503 for a folder that cannot be written; the log has the reason."""
+    logging.getLogger(__name__).error("no room for an upload", extra={"reason": str(error)})
+    return Problem(503, "The service has no room for this file now; try again later.", headers={"Retry-After": "30"})

@@ -10,12 +10,11 @@ from types import FrameType
 from typing import IO, NoReturn
 
 from local_stack.addresses import Addresses
-from local_stack.errors import StartError
 from local_stack.logs import LogFiles
 from local_stack.parts import SYSTEM_PATH, admin_token_file, make_parts
 from local_stack.prepare import ROOT
 from local_stack.supervisor import Supervisor
-from local_stack.terminal import STDERR, say
+from local_stack.terminal import STDERR, StartError, say
 
 # Less than this is a full disk: a log file could not even hold the reason.
 MIN_FREE_BYTES = 4 * 1024 * 1024

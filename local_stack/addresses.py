@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from local_stack.errors import StartError
+from local_stack.terminal import StartError
 
 _PORTS = {"https_port": 8443, "http_port": 8080, "api_port": 5000, "ui_port": 8501, "training_api_port": 5001}
 

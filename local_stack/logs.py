@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from local_stack.errors import StartError
+from local_stack.terminal import StartError
 
 TAIL_LINES = 20
 # A log file grows as long as the stack runs, so only its end is read.

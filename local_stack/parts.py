@@ -49,60 +49,6 @@ def make_parts(addresses: Addresses, environ: Mapping[str, str], run_dir: Path) 
     env["STREAMLIT_SERVER_ALLOWED_HOSTS"] = hosts
     certs = run_dir / "certs"
     make_certificates(certs, names, env)
-    return [
-        _api(addresses, env),
-        _ui(addresses, env),
-        _training(addresses, env, run_dir),
-        _nginx(addresses, env, run_dir, certs),
-    ]
-
-
-def admin_token_file(environ: Mapping[str, str], run_dir: Path) -> Path:
-    """Return the file that holds the training service's token; the service makes it at its first start."""
-    return Path(environ.get("ADMIN_TOKEN_FILE") or run_dir / "admin-token")
-
-
-def _api(addresses: Addresses, env: Mapping[str, str]) -> Part:
-    return Part(
-        name="flask-api",
-        command=API_COMMAND,
-        ready_url=f"{addresses.url(addresses.api_port)}/ready",
-        # Less than the supervisor's STOP_TIMEOUT_SECONDS.
-        env={"GRACEFUL_TIMEOUT_SECONDS": "4", **env, "API_PORT": str(addresses.api_port)},
-    )
-
-
-def _ui(addresses: Addresses, env: Mapping[str, str]) -> Part:
-    return Part(
-        name="streamlit-ui",
-        command=UI_COMMAND,
-        ready_url=f"{addresses.url(addresses.ui_port)}/_stcore/health",
-        env={
-            **env,
-            "STREAMLIT_SERVER_ADDRESS": addresses.bind_address,
-            "STREAMLIT_SERVER_PORT": str(addresses.ui_port),
-            "API_BASE_URL": addresses.url(addresses.api_port),
-            "TRAINING_API_URL": addresses.url(addresses.training_api_port),
-        },
-    )
-
-
-def _training(addresses: Addresses, env: Mapping[str, str], run_dir: Path) -> Part:
-    return Part(
-        name="training-api",
-        command=TRAINING_COMMAND,
-        ready_url=f"{addresses.url(addresses.training_api_port)}/ready",
-        env={
-            "GRACEFUL_TIMEOUT_SECONDS": "4",
-            **env,
-            "TRAINING_API_PORT": str(addresses.training_api_port),
-            "TRAINING_DIR": env.get("TRAINING_DIR") or str(run_dir / "training"),
-            "ADMIN_TOKEN_FILE": str(admin_token_file(env, run_dir)),
-        },
-    )
-
-
-def _nginx(addresses: Addresses, env: Mapping[str, str], run_dir: Path, certs: Path) -> Part:
     nginx_env = {
         **env,
         "PATH": SYSTEM_PATH,
@@ -114,10 +60,48 @@ def _nginx(addresses: Addresses, env: Mapping[str, str], run_dir: Path, certs: P
         "CERT_DIR": str(certs),
         "RUN_DIR": str(run_dir / "nginx"),
     }
-    return Part(
-        name="nginx-server",
-        command=[*NGINX_COMMAND, render_nginx(nginx_env)],
-        ready_url=f"{addresses.url(addresses.https_port, 'https')}/nginx-health",
-        env=nginx_env,
-        ca_cert=certs / "ca.crt",
-    )
+    # Less than the supervisor's STOP_TIMEOUT_SECONDS.
+    service_env = {"GRACEFUL_TIMEOUT_SECONDS": "4", **env}
+    return [
+        Part(
+            name="flask-api",
+            command=API_COMMAND,
+            ready_url=f"{addresses.url(addresses.api_port)}/ready",
+            env={**service_env, "API_PORT": str(addresses.api_port)},
+        ),
+        Part(
+            name="streamlit-ui",
+            command=UI_COMMAND,
+            ready_url=f"{addresses.url(addresses.ui_port)}/_stcore/health",
+            env={
+                **env,
+                "STREAMLIT_SERVER_ADDRESS": addresses.bind_address,
+                "STREAMLIT_SERVER_PORT": str(addresses.ui_port),
+                "API_BASE_URL": addresses.url(addresses.api_port),
+                "TRAINING_API_URL": addresses.url(addresses.training_api_port),
+            },
+        ),
+        Part(
+            name="training-api",
+            command=TRAINING_COMMAND,
+            ready_url=f"{addresses.url(addresses.training_api_port)}/ready",
+            env={
+                **service_env,
+                "TRAINING_API_PORT": str(addresses.training_api_port),
+                "TRAINING_DIR": env.get("TRAINING_DIR") or str(run_dir / "training"),
+                "ADMIN_TOKEN_FILE": str(admin_token_file(env, run_dir)),
+            },
+        ),
+        Part(
+            name="nginx-server",
+            command=[*NGINX_COMMAND, render_nginx(nginx_env)],
+            ready_url=f"{addresses.url(addresses.https_port, 'https')}/nginx-health",
+            env=nginx_env,
+            ca_cert=certs / "ca.crt",
+        ),
+    ]
+
+
+def admin_token_file(environ: Mapping[str, str], run_dir: Path) -> Path:
+    """Return the file that holds the training service's token; the service makes it at its first start."""
+    return Path(environ.get("ADMIN_TOKEN_FILE") or run_dir / "admin-token")

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from local_stack.errors import StartError
+from local_stack.terminal import StartError
 
 ROOT = Path(__file__).resolve().parent.parent
 

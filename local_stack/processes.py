@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-from local_stack.errors import StartError
+from local_stack.terminal import StartError
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 

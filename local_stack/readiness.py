@@ -1,57 +1,13 @@
-"""Wait in the background until every part is ready."""
+"""Ask a part whether it is ready."""
 
 import json
 import ssl
-import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 
 from local_stack.parts import Part
-from local_stack.terminal import say
 
-READY_TIMEOUT_SECONDS = 60.0
 PROBE_TIMEOUT_SECONDS = 2.0
-_POLL_SECONDS = 0.2
-
-
-class Readiness:
-    """Probe every part until all are ready; then print a text."""
-
-    def __init__(self, parts: Sequence[Part], ready_text: str) -> None:
-        self._parts = parts
-        self._ready_text = ready_text
-        self._is_stopped = threading.Event()
-        self.late: tuple[Part, str] | None = None
-        """The part that was not ready in time, and why."""
-
-    def start(self) -> None:
-        """Start probing in a thread."""
-        threading.Thread(target=self._run, name="readiness", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop probing and printing."""
-        self._is_stopped.set()
-
-    def _run(self) -> None:
-        began = time.monotonic()
-        waiting = list(self._parts)
-        while waiting and not self._is_stopped.is_set():
-            for part in list(waiting):
-                reason = why_not_ready(part)
-                seconds = time.monotonic() - began
-                if self._is_stopped.is_set():
-                    return
-                if reason is None:
-                    waiting.remove(part)
-                    say(f"{part.name} is ready after {seconds:.1f} s")
-                elif seconds > READY_TIMEOUT_SECONDS:
-                    self.late = (part, reason)
-                    return
-            self._is_stopped.wait(_POLL_SECONDS)
-        if not waiting:
-            say(self._ready_text)
 
 
 def why_not_ready(part: Part) -> str | None:

@@ -9,9 +9,10 @@ from types import FrameType
 from local_stack.logs import LogFiles
 from local_stack.parts import Part
 from local_stack.processes import describe_end, signal_group, start
-from local_stack.readiness import READY_TIMEOUT_SECONDS, Readiness
+from local_stack.readiness import why_not_ready
 from local_stack.terminal import STDERR, say
 
+READY_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 
@@ -22,7 +23,7 @@ class Supervisor:
     def __init__(self, parts: Sequence[Part], logs: LogFiles, ready_text: str, shows_logs: bool = False) -> None:
         self._parts = parts
         self._logs = logs
-        self._readiness = Readiness(parts, ready_text)
+        self._ready_text = ready_text
         self._shows_logs = shows_logs
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._follower: subprocess.Popen[bytes] | None = None
@@ -39,9 +40,7 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         try:
-            # Before the thread: a process with several threads must not fork.
             self._start()
-            self._readiness.start()
             return self._watch()
         finally:
             self._stop()
@@ -56,18 +55,28 @@ class Supervisor:
         say(f"started {', '.join(self._processes)}; log files: {self._logs.folder}")
 
     def _watch(self) -> int:
-        """Wait for a reason to stop; return the exit status."""
+        """Wait until every part is ready, and for a reason to stop; return the exit status."""
+        began, waiting = time.monotonic(), list(self._parts)
         while not self._is_stopping:
             for name, process in self._processes.items():
                 status = process.poll()
                 if status is not None:
                     self._fail(name, f"{name} {describe_end(status)}, so everything is stopped.")
                     return 1
-            if self._readiness.late:
-                part, reason = self._readiness.late
-                sentence = f"{part.name} was not ready within {READY_TIMEOUT_SECONDS:.0f} s, so everything is stopped:"
-                self._fail(part.name, f"{sentence} {reason}")
-                return 1
+            for part in list(waiting):
+                reason = why_not_ready(part)
+                seconds = time.monotonic() - began
+                if self._is_stopping:
+                    break
+                if reason is None:
+                    waiting.remove(part)
+                    say(f"{part.name} is ready after {seconds:.1f} s")
+                    if not waiting:
+                        say(self._ready_text)
+                elif seconds > READY_TIMEOUT_SECONDS:
+                    late = f"{part.name} was not ready within {READY_TIMEOUT_SECONDS:.0f} s, so everything is stopped:"
+                    self._fail(part.name, f"{late} {reason}")
+                    return 1
             time.sleep(_POLL_SECONDS)
         say(f"\n{signal.Signals(self._signal).name}: stopping everything; Ctrl-C kills what has not stopped yet")
         return 128 + self._signal
@@ -78,7 +87,6 @@ class Supervisor:
     def _stop(self) -> None:
         """Send SIGTERM to every part at once, and SIGKILL after some seconds or at a further Ctrl-C."""
         self._is_stopping = True
-        self._readiness.stop()
         for process in self._processes.values():
             signal_group(process, signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS

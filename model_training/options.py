@@ -44,11 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--units", metavar="FILE", help='TOML file with a line `column = "unit"` each (default: none)')
     add("--test-size", metavar="SHARE", type=_float, help=f"share of held-out rows (default: {defaults.test_size})")
     add("--seed", type=_integer, help=f"random seed of the split, the folds and the model (default: {defaults.seed})")
-    add(
-        "--folds",
-        type=_integer,
-        help="folds of the cross-validation; 0: none (default: 5 up to 100,000 rows, else 0)",
-    )
+    add("--folds", type=_integer, help="folds of the cross-validation; 0: none (default: 5 up to 100,000 rows, else 0)")
     add("--estimator", choices=get_args(Estimator), help=f"type of model (default: {defaults.estimator})")
     for name in _OWN_OPTIONS:
         parameter = PARAMETERS["xgboost"][name]
@@ -69,7 +65,22 @@ def make_parser() -> argparse.ArgumentParser:
     add("--force", action="store_true", help="promote the model even if the gate rejects it; the card records that")
     add("--check", action="store_true", help="check the table without training")
     add("--events", action="store_true", help="write JSON lines for programs instead of text")
-    _add_store_options(parser)
+    store = os.environ.get("MODEL_STORE") or "artifacts"
+    add("--store", default=store, help=f"folder of the artifact store; MODEL_STORE, if set (default: {store})")
+    sign_key = os.environ.get("MODEL_SIGN_KEY") or None
+    add(
+        "--sign-key",
+        metavar="FILE",
+        default=sign_key,
+        help="private key that signs the version; MODEL_SIGN_KEY, if set",
+    )
+    add(
+        "--public-key",
+        metavar="KEY",
+        default=os.environ.get("MODEL_PUBLIC_KEY", ""),
+        help="reject a champion that this key did not sign: a PEM file or the key itself, several separated by commas;"
+        " MODEL_PUBLIC_KEY, if set",
+    )
     return parser
 
 
@@ -116,29 +127,6 @@ def read_keys(options: argparse.Namespace) -> Keys:
             "a version signed with this private key would be rejected: its public key is not among those that are set."
         )
     return Keys(sign, public)
-
-
-def _add_store_options(parser: argparse.ArgumentParser) -> None:
-    store = os.environ.get("MODEL_STORE") or "artifacts"
-    sign_key = os.environ.get("MODEL_SIGN_KEY") or None
-    parser.add_argument(
-        "--store",
-        default=store,
-        help=f"folder of the artifact store; the environment's MODEL_STORE, if set (default: {store})",
-    )
-    parser.add_argument(
-        "--sign-key",
-        metavar="FILE",
-        default=sign_key,
-        help="private key to sign the version with; the environment's MODEL_SIGN_KEY, if set",
-    )
-    parser.add_argument(
-        "--public-key",
-        metavar="KEY",
-        default=os.environ.get("MODEL_PUBLIC_KEY", ""),
-        help="reject a champion that this key did not sign: a PEM file or the key itself, several separated by commas;"
-        " the environment's MODEL_PUBLIC_KEY, if set",
-    )
 
 
 def _number(kind: Callable[[str], _Number], text: str) -> _Number:

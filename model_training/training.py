@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from model_artifact.card import GateDecision, Metrics, ModelCard
+from model_artifact.card import Metrics, ModelCard
 from model_artifact.errors import VersionRejected
 from model_artifact.pickling import load_artifact, save_artifact
 from model_artifact.store import ArtifactStore
@@ -94,7 +94,17 @@ def run_training(
     metrics = _metrics(fold_model, dataset, test, probabilities, folds, configuration.seed)
     reporter.progress("gate", 0.9, "comparing it with the champion")
     with store.gate_lock():
-        gate = _gate(configuration, dataset, train, test, probabilities, registry, force)
+        champion, note = _champion_answers(registry, dataset, _rows(dataset, test), configuration)
+        gate = decide(
+            configuration.gate,
+            dataset.y[test],
+            probabilities,
+            shares=np.bincount(dataset.y[train], minlength=len(dataset.classes)) / len(train),
+            champion=champion,
+            note=note,
+            seed=configuration.seed,
+            forced=force,
+        )
         reporter.progress("register", 0.95, "writing the version")
         card = make_card(
             model,
@@ -221,28 +231,6 @@ def _metrics(
     return Metrics(
         **classification_metrics(dataset.y[test], probabilities),
         cross_validation=cross_validate(make_model, dataset.X, dataset.y, folds, seed) if folds else None,
-    )
-
-
-def _gate(
-    configuration: Configuration,
-    dataset: Dataset,
-    train: Rows,
-    test: Rows,
-    probabilities: NDArray[np.float32],
-    registry: Registry,
-    force: bool,
-) -> GateDecision:
-    champion, note = _champion_answers(registry, dataset, _rows(dataset, test), configuration)
-    return decide(
-        configuration.gate,
-        dataset.y[test],
-        probabilities,
-        shares=np.bincount(dataset.y[train], minlength=len(dataset.classes)) / len(train),
-        champion=champion,
-        note=note,
-        seed=configuration.seed,
-        forced=force,
     )
 
 

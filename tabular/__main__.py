@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -51,28 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(arguments)
 
 
-def _train(arguments: list[str]) -> int:
-    from model_training.train import main as train
+def _main_of(module: str, *more: str) -> Callable[[list[str]], int]:
+    """Return a function that imports the module and runs its `main` with the arguments and `more`."""
 
-    return train(arguments)
+    def run(arguments: list[str]) -> int:
+        status: int = importlib.import_module(module).main([*arguments, *more])
+        return status
 
-
-def _check(arguments: list[str]) -> int:
-    from model_training.train import main as train
-
-    return train([*arguments, "--check"])
-
-
-def _store(arguments: list[str]) -> int:
-    from model_artifact.commands.store import main as store
-
-    return store(arguments)
-
-
-def _keys(arguments: list[str]) -> int:
-    from tabular.keys import main as keys
-
-    return keys(arguments)
+    return run
 
 
 def _serve(arguments: list[str]) -> int:  # noqa: RET503 (execv does not return)
@@ -89,10 +76,10 @@ def _serve(arguments: list[str]) -> int:  # noqa: RET503 (execv does not return)
 
 
 COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
-    "train": ("sklearn", _train),
-    "check": ("sklearn", _check),
-    "store": ("numpy", _store),
-    "keys": ("cryptography", _keys),
+    "train": ("sklearn", _main_of("model_training.train")),
+    "check": ("sklearn", _main_of("model_training.train", "--check")),
+    "store": ("numpy", _main_of("model_artifact.commands.store")),
+    "keys": ("cryptography", _main_of("tabular.keys")),
     "serve": ("gunicorn", _serve),
 }
 # The extra of pyproject.toml that brings a package.

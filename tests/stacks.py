@@ -186,12 +186,7 @@ class ComposeStack:
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `docker compose ARGUMENTS` for this project; a failure shows its output."""
         done = subprocess.run(
-            [*compose_command(), *arguments],
-            cwd=ROOT,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            check=False,
+            [*compose_command(), *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, check=False
         )
         if check and done.returncode:
             raise AssertionError(f"compose {' '.join(arguments)}: {done.stdout[-4000:]}\n{done.stderr[-4000:]}")

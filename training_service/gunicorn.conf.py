@@ -9,15 +9,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from http_service.gunicorn import patches
-from http_service.gunicorn.common_settings import (
-    bind_to,
-    control_socket_disable,
-    logger_class,
-    max_requests,
-    preload_app,
-    reuse_port,
-    worker_tmp_dir,
-)
+from http_service.gunicorn.common_settings import *
+from http_service.gunicorn.common_settings import bind_to
 from http_service.logs import logging_config
 from http_service.settings import SettingsError
 from training_service.admin_token import AdminToken

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from http_service.problems import Problem, sentence
+from http_service.slots import occupied
 from training_service.jobs.configuration_file import write_configuration
 from training_service.jobs.training_process import Event, TrainingProcess
 from training_service.settings import TrainingServiceSettings
@@ -26,13 +28,8 @@ def inspect(
     Raises:
         Problem: 422 the table cannot be used, 503 too many checks are running.
     """
-    if not _slots.acquire(blocking=False):
-        detail = f"The service is checking {_MAX_INSPECTIONS} tables already; try again later."
-        raise Problem(503, detail, headers={"Retry-After": "3"})
-    try:
+    with occupied(_slots, f"The service is checking {_MAX_INSPECTIONS} tables already; try again later.", 3):
         return _inspect(settings, folder, {"data": table, "target": target, "ignore": ignore})
-    finally:
-        _slots.release()
 
 
 def _inspect(settings: TrainingServiceSettings, folder: Path, configuration: dict[str, Any]) -> dict[str, Any]:
@@ -55,25 +52,25 @@ def _inspect(settings: TrainingServiceSettings, folder: Path, configuration: dic
     raise Problem(422, process.out_of_memory if process.is_out_of_memory(reason) else sentence(reason), field="file")
 
 
-def target_of(fields: object) -> str | None:
+def target_of(fields: Mapping[str, Any]) -> str | None:
     """Return the target column that a request names, if any.
 
     Raises:
         Problem: 422 target is not text.
     """
-    target = fields.get("target") if isinstance(fields, dict) else None
+    target = fields.get("target")
     if target is not None and not isinstance(target, str):
         raise Problem(422, f"target must be a column's name, not {json.dumps(target)[:50]}.", field="target")
     return target or None
 
 
-def ignore_of(fields: object) -> list[str]:
+def ignore_of(fields: Mapping[str, Any]) -> list[str]:
     """Return the columns to ignore; in a form they are JSON.
 
     Raises:
         Problem: 422 ignore is not a list of names.
     """
-    ignore = fields.get("ignore") if isinstance(fields, dict) else None
+    ignore = fields.get("ignore")
     if isinstance(ignore, str) and ignore:
         ignore = parse_json(ignore, "ignore")
     if ignore and not (isinstance(ignore, list) and all(isinstance(name, str) for name in ignore)):

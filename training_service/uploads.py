@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -16,8 +14,9 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
 
-from http_service.body import BoundedBody, read_body
+from http_service.body import BoundedBody, no_room, read_body
 from http_service.problems import Problem
+from http_service.slots import occupied
 from table_io.errors import TableFormatError
 from table_io.kinds import HEAD_BYTES, kind_of_file
 
@@ -29,7 +28,6 @@ _MAX_PARTS = 10
 _BLOCK_BYTES = 64 * 1024
 
 _slots = threading.BoundedSemaphore(_MAX_UPLOADS)
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def read_request(request: Request, folder: Path, max_bytes: int, built_in: tuple
             503 no room for it.
     """
     if request.mimetype == "multipart/form-data":
-        with _upload_slot():
+        with occupied(_slots, f"The service is receiving {_MAX_UPLOADS} tables already; try again later.", 3):
             return _read_multipart(request, folder, max_bytes)
     if request.mimetype == "application/json":
         return _read_json(request, built_in)
@@ -117,7 +115,7 @@ def _read_multipart(request: Request, folder: Path, max_bytes: int) -> TableRequ
     except ValueError as error:
         raise Problem(400, f"The body is not multipart/form-data: {error}.") from None
     except OSError as error:
-        raise _no_room(error) from error
+        raise no_room(error) from error
     finally:
         for file in written:
             file.close()
@@ -155,22 +153,3 @@ def _plain_name(given: str, path: Path) -> str:
     # Windows clients send whole paths.
     stem = Path(given.replace("\\", "/")).name.rsplit(".", 1)[0]
     return (re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:64] or "table") + f".{kind}"
-
-
-@contextmanager
-def _upload_slot() -> Iterator[None]:
-    if not _slots.acquire(blocking=False):
-        raise Problem(
-            503,
-            f"The service is receiving {_MAX_UPLOADS} tables already; try again later.",
-            headers={"Retry-After": "3"},
-        )
-    try:
-        yield
-    finally:
-        _slots.release()
-
-
-def _no_room(error: OSError) -> Problem:
-    _log.error("no room for an upload", extra={"reason": str(error)})
-    return Problem(503, "The service has no room for this table now; try again later.", headers={"Retry-After": "30"})

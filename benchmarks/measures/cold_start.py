@@ -2,14 +2,10 @@
 
 from functools import partial
 
-from benchmarks.http_client import get_status
+from benchmarks.http_client import is_ready
 from benchmarks.measures.context import Context
 from benchmarks.names import COLD_START, OURS, READY
 from benchmarks.processes import Process, free_port
-
-
-def _ready(url: str) -> bool:
-    return get_status(url, "/ready") == 200
 
 
 def measure_cold_start(context: Context) -> None:
@@ -19,6 +15,6 @@ def measure_cold_start(context: Context) -> None:
             port = free_port()
             command, environ = server.command(context.work, port), server.environ(context.work, port)
             with Process(command, environ, context.work.log(server.name), server.cwd) as process:
-                ready = partial(_ready, f"http://127.0.0.1:{port}")
+                ready = partial(is_ready, f"http://127.0.0.1:{port}")
                 seconds = process.wait_until(ready, server.title, pause=0.005)
                 context.samples.add(COLD_START, server.name, READY, seconds=seconds)

@@ -7,13 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from flask_app.inference_protocol.messages import (
-    InferRequest,
-    NumericInput,
-    Parameters,
-    RequestInput,
-    RequestOutput,
-)
+from flask_app.inference_protocol.messages import InferRequest, NumericInput, Parameters, RequestInput, RequestOutput
 from flask_app.rows.rows_decoder import DECODING_ERRORS, doubles
 
 _Data = TypeVar("_Data")

@@ -31,9 +31,8 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at ")
         field = path.strip("`").removeprefix("$").removeprefix(".") or "body"
-        raise InvalidFields(
-            [{"field": field, "message": f"cannot be used: {message[0].lower()}{message[1:]}"}]
-        ) from None
+        text = f"cannot be used: {message[0].lower()}{message[1:]}"
+        raise InvalidFields([{"field": field, "message": text}]) from None
     except UnicodeEncodeError:
         raise InvalidFields([{"field": "body", "message": "has a string with half of a surrogate pair"}]) from None
     return request, memoryview(body)[length:]

@@ -79,20 +79,20 @@ def _flat(tensor: RequestInput, where: str) -> list[Any]:
     while list in (kinds := set(map(type, data))):
         lengths = set(map(len, data)) if len(kinds) == 1 else set()
         if len(lengths) != 1:
-            raise InvalidFields([{"field": f"{where}.data", "message": "holds rows of different lengths"}])
+            raise _invalid(where, "holds rows of different lengths")
         sizes.append(lengths.pop())
         data = list(chain.from_iterable(data))
     count = math.prod(tensor.shape)
     if len(data) != count:
-        raise InvalidFields(
-            [{"field": f"{where}.data", "message": f"must hold the {count} values of its shape, not {len(data)}"}]
-        )
+        raise _invalid(where, f"must hold the {count} values of its shape, not {len(data)}")
     # Data nested in another shape may be transposed; lists of length 1 do not matter.
     if len(sizes) > 1 and [size for size in sizes if size != 1] != [size for size in tensor.shape if size != 1]:
-        raise InvalidFields(
-            [{"field": f"{where}.data", "message": f"must be flat, or nested in its shape {tensor.shape}"}]
-        )
+        raise _invalid(where, f"must be flat, or nested in its shape {tensor.shape}")
     return data
+
+
+def _invalid(where: str, message: str) -> InvalidFields:
+    return InvalidFields([{"field": f"{where}.data", "message": message}])
 
 
 def _as_doubles(values: list[int | float]) -> NDArray[np.float64]:

@@ -66,16 +66,12 @@ def _comparable(challenger: ServedModel) -> ServedModel | None:
         return None
     mine, theirs = challenger.artifact.card.features, champion.artifact.card.features
     if [feature.name for feature in mine] != [feature.name for feature in theirs]:
-        _log_difference(challenger.version, champion.version)
+        global _logged
+        if _logged != (versions := (challenger.version, champion.version)):
+            _logged = versions
+            _log.error(
+                "shadow comparison is not possible: the champion has different features",
+                extra={"model_version": challenger.version, "champion_version": champion.version},
+            )
         return None
     return champion
-
-
-def _log_difference(challenger: str, champion: str) -> None:
-    global _logged
-    if _logged != (challenger, champion):
-        _logged = challenger, champion
-        _log.error(
-            "shadow comparison is not possible: the champion has different features",
-            extra={"model_version": challenger, "champion_version": champion},
-        )

@@ -45,10 +45,7 @@ def make_document(served: ServedModel, settings: ApiSettings) -> dict[str, Any]:
     card = served.artifact.card
     examples = Examples(served)
     paths = operations.make_paths(examples, settings) | protocol.make_paths(examples)
-    components = {
-        "schemas": make_schemas(served, settings.max_rows),
-        "headers": make_headers(),
-    }
+    components = {"schemas": make_schemas(served, settings.max_rows), "headers": make_headers()}
     if KeyRing(settings).enabled:
         security.require_keys(paths)
         components["securitySchemes"] = security.SCHEMES

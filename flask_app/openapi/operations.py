@@ -44,7 +44,8 @@ def make_paths(examples: Examples, settings: ApiSettings) -> dict[str, Any]:
         "/model": get_operation("model", "model", "The model's card", json_content("ModelCard"), 503),
         "/health": get_operation("health", "operation", "Liveness probe", json_content("Health")),
         "/ready": get_operation("ready", "operation", "Readiness probe", json_content("Ready"), 503),
-        "/metrics": _metrics(),
+        "/metrics": get_operation("metrics", "operation", "Metrics for Prometheus", {"text/plain": {"schema": _TEXT}})
+        | {"description": "All workers summed. Not reachable through Nginx."},
         "/openapi.json": get_operation(
             "document", "operation", "This document", {"application/json": {"schema": {"type": "object"}}}, 503
         ),
@@ -55,12 +56,6 @@ def make_paths(examples: Examples, settings: ApiSettings) -> dict[str, Any]:
         "/explain": {"post": _explain(examples)},
         **{path: {"get": operation} for path, operation in get.items()},
     }
-
-
-def _metrics() -> Operation:
-    operation = get_operation("metrics", "operation", "Metrics for Prometheus", {"text/plain": {"schema": _TEXT}})
-    operation["description"] = "All workers summed. Not reachable through Nginx."
-    return operation
 
 
 def _row_examples(examples: Examples) -> dict[str, Any]:

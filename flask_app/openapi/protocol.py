@@ -67,9 +67,6 @@ def _infer(operation_id: str, examples: Examples) -> dict[str, Any]:
                 "schema": {"type": "integer", "minimum": 1},
             }
         ],
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": request, "application/octet-stream": binary},
-        },
+        "requestBody": {"required": True, "content": {"application/json": request, "application/octet-stream": binary}},
         "responses": answers(answer, 404, *BODY),
     }

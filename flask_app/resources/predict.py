@@ -1,5 +1,6 @@
 """`POST /predict`: predict one row, many rows, or a file."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -17,12 +18,16 @@ from flask_app.settings import ApiSettings
 from flask_app.tables import media_type, upload
 from http_service.problems import InvalidFields, Problem
 from http_service.request_id import current_request_id
+from http_service.slots import occupied
+
+_BUSY = "The service already works on as many files as it can; send this one again in a moment."
 
 
 def blueprint(holder: ModelHolder, settings: ApiSettings) -> Blueprint:
     """Return the endpoint."""
     predict = Blueprint("predict", __name__)
-    slots = upload.FileSlots(settings.threads)
+    # Half of the threads for files, so that single rows find a free one.
+    slots = threading.BoundedSemaphore(max(1, settings.threads // 2))
 
     @predict.post("/predict")
     def predict_body() -> ResponseReturnValue:
@@ -58,8 +63,7 @@ def blueprint(holder: ModelHolder, settings: ApiSettings) -> Blueprint:
             reject_explanation(request)
             keep_errors = media_type.keeps_errors(request)
             wanted = media_type.answer_type(request)
-            slots.take()
-            cleanup.callback(slots.give_back)
+            cleanup.enter_context(occupied(slots, _BUSY, 2))
         except Problem:
             upload.discard(request, settings.max_file_bytes)
             raise

@@ -1,7 +1,8 @@
 """Decode many valid rows of JSON from bytes to a matrix."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -32,12 +33,15 @@ class RowsDecoder:
         self._features = features
         # With a feature of this name, the body is one row.
         named = row_by_name(names)
-        self._by_name = _rows(named) if named and MEMBER not in names else None
-        self._by_position = _rows(row_by_position(len(names))) if not {MEMBER, "features"} & set(names) else None
+        self._forms: list[tuple[msgspec.json.Decoder[Any], Callable[[Any], tuple[float, ...]], int]] = []
+        if named and MEMBER not in names:
+            self._forms.append((_rows(named), astuple, len(names)))
+        if not {MEMBER, "features"} & set(names):
+            self._forms.append((_rows(row_by_position(len(names))), attrgetter("features"), 1))
 
     def decode(self, body: bytes, max_rows: int) -> NDArray[np.float64] | None:
         """Return 1 to max_rows rows of valid numbers, shape (n, features); None for any other body."""
-        found = self._decode_by_name(body) or self._decode_by_position(body)
+        found = self._decode(body)
         if found is None:
             return None
         values, names = found
@@ -51,23 +55,13 @@ class RowsDecoder:
             return None
         return matrix
 
-    def _decode_by_name(self, body: bytes) -> tuple[tuple[float, ...], int] | None:
-        if self._by_name is None:
-            return None
-        try:
-            rows = self._by_name.decode(body).instances
-        except DECODING_ERRORS:
-            return None
-        return tuple(chain.from_iterable(map(astuple, rows))), len(self._features)
-
-    def _decode_by_position(self, body: bytes) -> tuple[tuple[float, ...], int] | None:
-        if self._by_position is None:
-            return None
-        try:
-            rows = self._by_position.decode(body).instances
-        except DECODING_ERRORS:
-            return None
-        return tuple(chain.from_iterable(map(attrgetter("features"), rows))), 1
+    def _decode(self, body: bytes) -> tuple[tuple[float, ...], int] | None:
+        """Return the values of all rows, and the number of names in each row."""
+        for decoder, values_of_row, names in self._forms:
+            with suppress(*DECODING_ERRORS):
+                rows = decoder.decode(body).instances
+                return tuple(chain.from_iterable(map(values_of_row, rows))), names
+        return None
 
 
 def doubles(values: Iterable[float]) -> NDArray[np.float64]:

@@ -59,10 +59,7 @@ _FLASK_ONLY = {
     b"http2-settings",
     b"trailer",
     b"te",
-} | {
-    b"x-forwarded-protocol",
-    b"x-forwarded-ssl",
-}
+} | {b"x-forwarded-protocol", b"x-forwarded-ssl"}
 
 _log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from flask_app.model.prediction import predict_matrix
 from flask_app.model.served_model import ServedModel
 from flask_app.tables.columns import find_columns
-from flask_app.tables.upload import no_room
 from flask_app.tables.writers import TableWriter, make_writer
+from http_service.body import no_room
 from http_service.problems import InvalidFields, Problem
 from table_io.errors import TableFormatError, TableTooLargeError
 from table_io.kinds import Kind

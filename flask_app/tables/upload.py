@@ -1,43 +1,18 @@
 """Receive a whole file onto a disk before the answer begins."""
 
 import contextlib
-import logging
 import tempfile
-import threading
 import time
 from typing import IO
 
 from flask import Request
 
-from http_service.body import BoundedBody
+from http_service.body import BoundedBody, no_room
 from http_service.problems import Problem
-
-_log = logging.getLogger(__name__)
 
 # Gunicorn reads 64 KiB of an unread body before it closes; a client that still sends would get a reset connection
 # instead of the answer.
 _DISCARD_SECONDS = 2.0
-
-
-class FileSlots:
-    """Limits the files that one worker scores at once to half of its threads, so that single rows find a free one."""
-
-    def __init__(self, threads: int) -> None:
-        self._free = threading.BoundedSemaphore(max(1, threads // 2))
-
-    def take(self) -> None:
-        """Occupy a slot until `give_back`.
-
-        Raises:
-            Problem: 503 none is free.
-        """
-        if not self._free.acquire(blocking=False):
-            detail = "The service already works on as many files as it can; send this one again in a moment."
-            raise Problem(503, detail, headers={"Retry-After": "2"})
-
-    def give_back(self) -> None:
-        """Free the slot."""
-        self._free.release()
 
 
 def receive(request: Request, max_bytes: int, folder: str) -> IO[bytes]:
@@ -84,9 +59,3 @@ def _unnamed_file(folder: str) -> IO[bytes]:
         return tempfile.TemporaryFile(dir=folder)
     except OSError as error:
         raise no_room(error) from error
-
-
-def no_room(error: OSError) -> Problem:
-    """Return a 503 for a folder that cannot be written; the log has the reason."""
-    _log.error("no room for an upload", extra={"reason": str(error)})
-    return Problem(503, "The service has no room for this file now; try again later.", headers={"Retry-After": "30"})

@@ -1,4 +1,4 @@
-"""The settings of Gunicorn that both services have; each `gunicorn.conf.py` imports them by name."""
+"""The settings of Gunicorn that both services have; each `gunicorn.conf.py` imports all of them."""
 
 import os
 

@@ -84,11 +84,7 @@ class Classifier(ABC):
 
     def card_fields(self) -> dict[str, Any]:
         """Return the fields of the card that describe the model itself."""
-        return {
-            "estimator": self.estimator,
-            "hyperparameters": self.hyperparameters,
-            "predictor": self.predictor,
-        }
+        return {"estimator": self.estimator, "hyperparameters": self.hyperparameters, "predictor": self.predictor}
 
     def _checked(self, X: ArrayLike) -> NDArray[np.float32]:
         rows = as_rows(X)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from model_training.data.table_file import ColumnSummary, class_counts, preview,
 from model_training.data.table_source import columns_of, dataset_of, open_table, read_dataset
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """What a check found; classes, with their rows, is None without a usable target."""
 
     name: str
@@ -29,15 +27,8 @@ class Checked:
 
     def event(self) -> dict[str, Any]:
         """Return it as an event, for a program."""
-        return {
-            "event": "checked",
-            "rows": self.rows,
-            "columns": msgspec.to_builtins(self.columns),
-            "classes": self.classes,
-            "errors": list(self.errors),
-            "warnings": list(self.warnings),
-            "preview": self.preview,
-        }
+        found = msgspec.to_builtins(self)
+        return {"event": "checked", **{name: value for name, value in found.items() if name != "name"}}
 
     def text(self) -> str:
         """Return it as text, for a person."""

@@ -62,10 +62,7 @@ class MlflowRegistry:
     """See `registry.Registry`; reads go through the API's own client, which has shorter timeouts."""
 
     def __init__(
-        self,
-        store: ArtifactStore,
-        public_keys: Sequence[Ed25519PublicKey],
-        environ: Mapping[str, str],
+        self, store: ArtifactStore, public_keys: Sequence[Ed25519PublicKey], environ: Mapping[str, str]
     ) -> None:
         """
         Raises:

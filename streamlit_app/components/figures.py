@@ -8,7 +8,10 @@ from typing import Any
 import streamlit as st
 
 from streamlit_app.clients.json_values import mapping, number_or_none
-from streamlit_app.components.text import escape, humanise
+from streamlit_app.components.charts import confusion_chart, confusion_words
+from streamlit_app.components.text import escape, humanise, shorten
+
+MAX_CONFUSION_WORDS = 400
 
 NAMES = {"macro_f1": "Macro F1", "roc_auc": "ROC AUC"}
 HELP = {
@@ -65,6 +68,15 @@ def figures_of(card: Mapping[str, Any]) -> dict[str, Figure]:
             help="Mean and standard deviation over the folds, each predicted by a model trained on the others.",
         )
     return figures
+
+
+def show_confusion(card: Mapping[str, Any], key: str, theme: str) -> None:
+    """Draw the confusion matrix, if the card has a valid one."""
+    matrix, classes = matrix_of(card)
+    if matrix:
+        words = confusion_words(matrix, classes)
+        st.altair_chart(confusion_chart(matrix, classes, theme), alt=words, key=key)
+        st.caption(escape(shorten(words, MAX_CONFUSION_WORDS)))
 
 
 def class_shares(card: Mapping[str, Any]) -> dict[str, float]:

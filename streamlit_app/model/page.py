@@ -12,8 +12,8 @@ from streamlit_app.clients.card import CardView
 from streamlit_app.clients.errors import ApiError
 from streamlit_app.clients.json_values import mapping, number_or_none
 from streamlit_app.components import service
-from streamlit_app.components.charts import confusion_chart, confusion_words, share_chart, share_words
-from streamlit_app.components.figures import figures_of, matrix_of, show_figures
+from streamlit_app.components.charts import share_chart, share_words
+from streamlit_app.components.figures import figures_of, matrix_of, show_confusion, show_figures
 from streamlit_app.components.picture_image import pixels, share_image, shares_in_words
 from streamlit_app.components.promotion import show_promotion
 from streamlit_app.components.text import (
@@ -32,7 +32,6 @@ UNKNOWN = "not recorded"
 MAX_EXPLAINED_ROWS = 10
 # Enough to compare by eye; the downloaded card has all of it.
 MAX_DIGEST = 16
-MAX_CONFUSION_WORDS = 400
 PREDICTORS = {
     "decision table": "Decision table: precomputed, verified to equal the model",
     "xgboost": "XGBoost",
@@ -135,13 +134,9 @@ def _warnings(card: CardView) -> None:
 
 
 def _confusion(card: CardView) -> None:
-    matrix, classes = matrix_of(card.raw)
-    if not matrix:
-        return
-    st.subheader("Confusion matrix", anchor=False)
-    words = confusion_words(matrix, classes)
-    st.altair_chart(confusion_chart(matrix, classes, service.theme()), alt=words, key="confusion")
-    st.caption(escape(shorten(words, MAX_CONFUSION_WORDS)))
+    if matrix_of(card.raw)[0]:
+        st.subheader("Confusion matrix", anchor=False)
+        show_confusion(card.raw, "confusion", service.theme())
 
 
 def _importance(card: CardView) -> None:

@@ -11,23 +11,17 @@ from streamlit_app.clients.json_values import mapping
 from streamlit_app.clients.training_answers import TrainingJob
 from streamlit_app.clients.training_client import TrainingClient
 from streamlit_app.components import service
-from streamlit_app.components.charts import confusion_chart, confusion_words
-from streamlit_app.components.figures import figures_of, matrix_of, show_figures
+from streamlit_app.components.figures import figures_of, show_confusion, show_figures
 from streamlit_app.components.promotion import show_promotion
-from streamlit_app.components.text import escape, moment, shorten
+from streamlit_app.components.text import escape, moment
 from streamlit_app.train import session
 from streamlit_app.train.configuration import summarise
 from streamlit_app.train.versions import offer_promotion
 
 POLL_SECONDS = 1.0
 MAX_LINES = 500
-MAX_CONFUSION_WORDS = 400
 LOG_HEIGHT_PIXELS = 260
-ICONS = {
-    "failed": ":material/error:",
-    "cancelled": ":material/cancel:",
-    "interrupted": ":material/power_off:",
-}
+ICONS = {"failed": ":material/error:", "cancelled": ":material/cancel:", "interrupted": ":material/power_off:"}
 
 
 @dataclass
@@ -132,11 +126,8 @@ def _show_result(client: TrainingClient, job: TrainingJob, champion: str) -> Non
     show_promotion(gate)
     show_figures(figures_of(job.card))
     left, right = st.columns([3, 2], gap="large")
-    matrix, classes = matrix_of(job.card)
-    if matrix:
-        words = confusion_words(matrix, classes)
-        left.altair_chart(confusion_chart(matrix, classes, service.theme()), alt=words, key=f"confusion:{job.id}")
-        left.caption(escape(shorten(words, MAX_CONFUSION_WORDS)))
+    with left:
+        show_confusion(job.card, f"confusion:{job.id}", service.theme())
     with right:
         st.caption(f"Version {escape(job.version)}: {escape(summarise(job.config))}")
         if job.version == champion:

@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from http_service.problems import sentence
@@ -177,20 +178,18 @@ class Runner:
         return "interrupted" if self._stopping.is_set() else None
 
 
+@dataclass
 class _JobRun:
     """One run of a job."""
 
-    def __init__(
-        self, settings: TrainingServiceSettings, jobs: JobStore, registry: Registry, job: Job, folder: Path
-    ) -> None:
-        self._settings = settings
-        self._jobs = jobs
-        self._registry = registry
-        self._job = job
-        self._folder = folder
-        self._stage: str | None = None
-        self._error: str | None = None
-        self._result: Event | None = None
+    _settings: TrainingServiceSettings
+    _jobs: JobStore
+    _registry: Registry
+    _job: Job
+    _folder: Path
+    _stage: str | None = None
+    _error: str | None = None
+    _result: Event | None = None
 
     def run(self, begin: Callable[[TrainingProcess], None], stopped_as: Callable[[], State | None]) -> State:
         """Run the job; record and return its final state."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,19 +24,10 @@ _MAX_LINE_BYTES = 32 * 1024 * 1024
 _MAX_KEPT_LINES = 50
 # The job does not get these.
 _SECRETS = ("ADMIN_TOKEN", "ADMIN_TOKEN_FILE")
-_OUT_OF_MEMORY = (
-    "MemoryError",
-    "bad_alloc",
-    "Cannot allocate memory",
-    "cannot allocate memory",
-    "Unable to allocate",
-    "failed to map segment",
-    "cannot map zero-fill pages",
-    "malloc of size",
-    "Memory allocation",
-    "Thread creation failed",
-    "error return without exception set",
-    "memory does not suffice",
+_OUT_OF_MEMORY = re.compile(
+    "MemoryError|bad_alloc|[Cc]annot allocate memory|Unable to allocate|failed to map segment|malloc of size"
+    "|cannot map zero-fill pages|Memory allocation|Thread creation failed|error return without exception set"
+    "|memory does not suffice"
 )
 
 _log = logging.getLogger(__name__)
@@ -133,7 +125,7 @@ class TrainingProcess:
 
     def is_out_of_memory(self, text: str) -> bool:
         """Return whether a message reports a failed allocation."""
-        return any(sign in text for sign in _OUT_OF_MEMORY)
+        return bool(_OUT_OF_MEMORY.search(text))
 
     def _time_out(self) -> None:
         self.timed_out = True

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from local_stack import __main__, readiness, supervisor
-from local_stack.errors import StartError
+from local_stack import __main__, supervisor
 from local_stack.logs import MAX_TAIL_BYTES, TAIL_LINES, LogFiles
 from local_stack.parts import Part
 from local_stack.supervisor import Supervisor
+from local_stack.terminal import StartError
 
 NEVER_READY = "http://127.0.0.1:9/"
 WAITS = "exec sleep 60"
@@ -47,7 +47,7 @@ def test_a_part_that_ends_without_an_error_ends_the_run_with_one(tmp_path: Path)
 def test_a_part_that_is_not_ready_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(readiness, "READY_TIMEOUT_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor, "READY_TIMEOUT_SECONDS", 1.0)
     assert run(tmp_path, waits=f"echo busy; {WAITS}") == 1
     shown = capfd.readouterr().err
     assert "waits was not ready within" in shown and "Connection refused" in shown and shown.endswith("\nbusy\n")

@@ -77,10 +77,7 @@ def test_bytes_that_are_no_card_are_a_value_error(raw: bytes) -> None:
         decode_card(raw)
 
 
-@pytest.mark.parametrize(
-    "version",
-    ["a/b", "..", ".hidden", "", "a b", "é", "x" * 129, "-rf", "a\x00", "\na", "a\n"],
-)
+@pytest.mark.parametrize("version", ["a/b", "..", ".hidden", "", "a b", "é", "x" * 129, "-rf", "a\x00", "\na", "a\n"])
 def test_a_version_is_one_plain_path_segment(card: dict[str, Any], version: str) -> None:
     card["model_version"] = version
     with pytest.raises(ValueError, match="model_version"):

@@ -5,13 +5,7 @@ from typing import Any
 
 import pytest
 
-from model_training.configuration import (
-    Configuration,
-    ConfigurationError,
-    GateRules,
-    make_configuration,
-    read_settings,
-)
+from model_training.configuration import Configuration, ConfigurationError, GateRules, make_configuration, read_settings
 
 
 def test_without_settings_defaults_apply() -> None:

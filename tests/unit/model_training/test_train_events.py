@@ -52,7 +52,7 @@ def test_a_training_tells_its_steps_and_its_card(run: Run, tmp_path: Path) -> No
     *steps, result = events
     assert {step["event"] for step in steps} == {"progress"}
     assert list(dict.fromkeys(step["stage"] for step in steps)) == [
-        *("read", "check", "train", "evaluate", "gate", "register"),
+        *("read", "check", "train", "evaluate", "gate", "register")
     ]
     shares = [step["share"] for step in steps]
     assert shares[0] == 0 and shares == sorted(shares) and shares[-1] < 1

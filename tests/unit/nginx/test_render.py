@@ -57,8 +57,7 @@ def test_paths_may_hold_spaces_and_special_characters(nginx_binary, render, cert
     for name in ("tls.crt", "tls.key"):
         (odd / name).write_bytes((certs / name).read_bytes())
     text = check(
-        nginx_binary,
-        render(API_UPSTREAM="127.0.0.1:1", UI_UPSTREAM="127.0.0.1:1", CERT_DIR=odd, RUN_DIR=odd / "run"),
+        nginx_binary, render(API_UPSTREAM="127.0.0.1:1", UI_UPSTREAM="127.0.0.1:1", CERT_DIR=odd, RUN_DIR=odd / "run")
     )
     assert f'pid "{odd}/run/nginx.pid";' in text
 
@@ -233,10 +232,7 @@ def test_limits_are_rendered_when_set(nginx_binary, render, tmp_path, resolve, v
         ({"BIND_ADDRESS": "a b"}, "BIND_ADDRESS is 'a b', but must be an address such as 127.0.0.1, 0.0.0.0 or ::1."),
         ({"CANARY_PERCENT": "5%"}, "CANARY_PERCENT is '5%', but must be a whole number from 0 to 100."),
         ({"CANARY_PERCENT": "101"}, "CANARY_PERCENT is '101', but must be a whole number from 0 to 100."),
-        (
-            {"CANARY_UPSTREAM": "canary"},
-            "CANARY_UPSTREAM is 'canary', but must be host:port, like flask-api:5000.",
-        ),
+        ({"CANARY_UPSTREAM": "canary"}, "CANARY_UPSTREAM is 'canary', but must be host:port, like flask-api:5000."),
         ({"SHADOW_UPSTREAM": "a"}, "SHADOW_UPSTREAM is 'a', but must be host:port, like flask-api:5000."),
         ({"EDGE_PORT": "8443"}, "EDGE_PORT is 8443, but must differ from HTTPS_PORT and HTTP_PORT."),
         (

@@ -218,9 +218,7 @@ def test_with_a_shadow_a_champion_that_dies_is_asked_again_and_errors_are_the_sa
 def test_canary_and_shadow_together(start, challenger):
     shadow = Upstream()
     edge = start(
-        CANARY_PERCENT=50,
-        CANARY_UPSTREAM=f"127.0.0.1:{challenger.port}",
-        SHADOW_UPSTREAM=f"127.0.0.1:{shadow.port}",
+        CANARY_PERCENT=50, CANARY_UPSTREAM=f"127.0.0.1:{challenger.port}", SHADOW_UPSTREAM=f"127.0.0.1:{shadow.port}"
     )
     connection = keepalive(edge)
     answers = Counter(post(connection).content for _ in range(200))

@@ -13,9 +13,7 @@ def table(rows: int, seed: int = 0) -> Dataset:
     """Rows by chance: the first of a larger table are those of a smaller one."""
     values = np.random.default_rng(seed).normal(size=(3000, 4))
     return replace(
-        DATASETS["iris"](),
-        X=values[:rows],
-        y=(values[:rows, 0] > 0).astype(np.int64) + (values[:rows, 1] > 1),
+        DATASETS["iris"](), X=values[:rows], y=(values[:rows, 0] > 0).astype(np.int64) + (values[:rows, 1] > 1)
     )
 
 

@@ -18,7 +18,7 @@ OPTIONS = {
             "learning_rate": {"kind": "float", "default": 0.1, "minimum": 0.0001, "maximum": 1.0, "help": "Shrinkage."},
         },
         "logistic-regression": {
-            "C": {"kind": "float", "default": 1.0, "minimum": 1e-6, "maximum": 1e6, "help": "Freedom of the weights."},
+            "C": {"kind": "float", "default": 1.0, "minimum": 1e-6, "maximum": 1e6, "help": "Freedom of the weights."}
         },
     },
     "defaults": {
