@@ -21,10 +21,12 @@ ORDER = ["style", "unit", "manifests", "scripts", "local_stack", "readme", "syst
 BROWSER = re.compile(r"^tests/(system/test_browser|system/test_docs_page|local_stack/test_train_page)\.py")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     for item in items:
         mark(item)
+    # -m selects, and pytest brings tests with the same parameter of a fixture together.
+    yield
 
     def rank(item: pytest.Item) -> tuple[bool, int, bool]:
         # Cheap tests first: a small mistake should not wait for images. Several workers begin with the longest part.
