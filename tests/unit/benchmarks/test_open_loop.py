@@ -79,7 +79,7 @@ def test_a_connection_that_the_server_ends_is_replaced() -> None:
 
 
 def test_silence_is_a_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_loop, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(open_loop, "ANSWER_SECONDS", 1.5)
     with server([GOOD, None]) as port:
         assert offer(port) == {"sent": 40, "good": 20, "shed": 0, "other": 0, "timeouts": 20}
 
