@@ -261,10 +261,6 @@ The browser warns until it trusts the authority made for this machine, $CERTS/ca
 
 Remove everything with: ./minikube-deploy.sh --delete
 EOF
-}
-
-# Print the commands for the components of training.
-print_training() {
   ! with training-service || cat <<EOF
 
 The page Train requires the admin token:
@@ -301,7 +297,6 @@ deploy() {
   done
   check_prediction
   print_addresses
-  print_training
 }
 
 delete() {

@@ -108,7 +108,7 @@ def growth(samples: Samples) -> tuple[float, float] | None:
     return trend.slope, trend.stderr
 
 
-def _growth_beyond_noise(samples: Samples) -> Value:
+def _sure_growth(samples: Samples) -> Value:
     """How far the slope lies above twice its error."""
     found = growth(samples)
     return None if found is None else max(0.0, found[0] - 2 * found[1])
@@ -161,7 +161,9 @@ _FIRST = "FastAPI as people write it"
 _TUNED = "tuned FastAPI + ONNX Runtime"
 _FORMS = ("instances, arrays", "instances, objects", "V2 JSON")
 
-_one_row = partial(against, names.ONE_ROW)
+_one_row, _edge = partial(against, names.ONE_ROW), partial(against, names.EDGE)
+_memory = own(names.MEMORY, names.AFTER_FIRST, "pss_mb")
+_beside_files = own(names.FAIRNESS, names.BESIDE_FILES, "p99_ms")
 
 GOALS = [
     Goal(f"one row, 64 connections: requests/s against {_FIRST}", ">=", 3.5, _one_row("fastapi", 64, "rate")),
@@ -170,12 +172,7 @@ GOALS = [
     Goal(f"its p99 against {_TUNED}", "<", 1.0, _one_row("fastapi-onnx", 64, "p99_ms")),
     Goal(f"its CPU a request against {_FIRST}", "<=", 0.25, _one_row("fastapi", 64, "cpu_us")),
     Goal(f"one row, 1 connection: p50 against {_FIRST}", "<=", 0.35, _one_row("fastapi", 1, "p50_ms")),
-    Goal(
-        f"through Nginx with TLS, 64: requests/s against {_FIRST}",
-        ">=",
-        3.0,
-        against(names.EDGE, "fastapi", 64, "rate"),
-    ),
+    Goal(f"through Nginx with TLS, 64: requests/s against {_FIRST}", ">=", 3.0, _edge("fastapi", 64, "rate")),
     *(
         Goal(
             f"JSON of 10,000 rows ({form}), {clients} client{'s' * (clients - 1)}: rows/s against the best other",
@@ -189,31 +186,10 @@ GOALS = [
     Goal("V2 binary of 100,000 rows: rows/s against in-process inplace_predict", ">=", 1.0, _binary("V2 binary")),
     Goal("Arrow of 100,000 rows: the same", ">=", 1.0, _binary("Arrow")),
     Goal("CSV streaming: rows/s against pyarrow's reader and inplace_predict", ">=", 0.7, _csv),
-    Goal(
-        "memory after 100,000 requests, all processes",
-        "<=",
-        130.0,
-        own(names.MEMORY, names.AFTER_FIRST, "pss_mb"),
-        1,
-        "MB",
-    ),
-    Goal(
-        "its growth over 1,000,000 requests beyond twice the slope's error",
-        "<=",
-        _GROWTH_MB,
-        _growth_beyond_noise,
-        2,
-        "MB",
-    ),
+    Goal("memory after 100,000 requests, all processes", "<=", 130.0, _memory, 1, "MB"),
+    Goal("its growth over 1,000,000 requests beyond twice the slope's error", "<=", _GROWTH_MB, _sure_growth, 2, "MB"),
     Goal("cold start until /ready is 200", "<=", 1.0, own(names.COLD_START, names.READY, "seconds"), 2, "s"),
-    Goal(
-        "one row beside two files of 1,000,000 rows, 16 connections: p99",
-        "<",
-        50.0,
-        own(names.FAIRNESS, names.BESIDE_FILES, "p99_ms"),
-        1,
-        "ms",
-    ),
+    Goal("one row beside two files of 1,000,000 rows, 16 connections: p99", "<", 50.0, _beside_files, 1, "ms"),
     Goal("overload: good answers/s against the capacity", ">=", 0.9, _goodput),
     Goal("overload: requests with neither 200 nor a proper 503", "<=", 0.0, _not_answered, 0),
     Goal(

@@ -16,16 +16,12 @@ _RETRY = {"Retry-After": "5"}
 def init_app(app: Flask) -> None:
     """Answer these failures with 503 and the reason."""
     app.register_error_handler(RegistryError, _registry_failed)
-    app.register_error_handler(SettingsError, _setting_invalid)
+    app.register_error_handler(SettingsError, lambda error: problem_response(Problem(503, str(error))))
     app.register_error_handler(sqlite3.Error, _database_failed)
 
 
 def _registry_failed(error: RegistryError) -> Response:
     return problem_response(Problem(503, sentence(str(error)), headers=_RETRY))
-
-
-def _setting_invalid(error: SettingsError) -> Response:
-    return problem_response(Problem(503, str(error)))
 
 
 def _database_failed(error: sqlite3.Error) -> Response:

@@ -102,16 +102,8 @@ class RegistryFollower:
         """Log unless it repeats the last line."""
         if self._logged != (message, detail):
             self._logged = (message, detail)
-            _log.log(
-                level,
-                message,
-                extra={
-                    "registry": self._model.server.address,
-                    "detail": detail,
-                    "registry_version": self._number,
-                    "current": self._store.current_or_none(),
-                },
-            )
+            extra = {"registry": self._model.server.address, "detail": detail, "registry_version": self._number}
+            _log.log(level, message, extra={**extra, "current": self._store.current_or_none()})
 
     def _not_written(self, error: OSError) -> None:
         metrics.registry_up(self._model.name, False)

@@ -1,7 +1,6 @@
 """The OpenAPI document."""
 
 import json
-import threading
 from typing import Any
 
 from flask_app.api_keys import KeyRing
@@ -26,17 +25,14 @@ class DocumentMaker:
 
     def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
         self._made: tuple[ServedModel, bytes] | None = None
 
     def document(self, served: ServedModel) -> bytes:
         """Return the OpenAPI 3.1 document of the served model as JSON."""
         made = self._made
         if made is None or made[0] is not served:
-            with self._lock:
-                made = self._made
-                if made is None or made[0] is not served:
-                    made = self._made = (served, json.dumps(make_document(served, self._settings)).encode())
+            # Two threads may make it at the same time, with the same result.
+            made = self._made = (served, json.dumps(make_document(served, self._settings)).encode())
         return made[1]
 
 

@@ -8,6 +8,9 @@ from flask_app.openapi.responses import BODY, answers, get_operation, good, json
 from flask_app.openapi.schemas import reference
 
 _TAG = "open inference protocol"
+_LENGTH_SCHEMA = {"type": "integer", "minimum": 1}
+_LENGTH_TEXT = "The length of the JSON if binary tensors follow it."
+_LENGTH = {"name": LENGTH_HEADER, "in": "header", "description": _LENGTH_TEXT, "schema": _LENGTH_SCHEMA}
 
 
 def make_paths(examples: Examples) -> dict[str, Any]:
@@ -47,7 +50,7 @@ def _infer(operation_id: str, examples: Examples) -> dict[str, Any]:
     answer = good("The requested outputs.", {**content, "application/octet-stream": binary})
     answer["headers"][LENGTH_HEADER] = {
         "description": "In a binary answer, the length of its JSON; the tensors' bytes follow.",
-        "schema": {"type": "integer", "minimum": 1},
+        "schema": _LENGTH_SCHEMA,
     }
     request = {"schema": reference("InferRequest"), "examples": {"both_outputs": {"value": examples.infer_request}}}
     return {
@@ -59,14 +62,7 @@ def _infer(operation_id: str, examples: Examples) -> dict[str, Any]:
             " length of the JSON, and the bytes of the tensors follow it in little endian order."
         ),
         "tags": [_TAG],
-        "parameters": [
-            {
-                "name": LENGTH_HEADER,
-                "in": "header",
-                "description": "The length of the JSON if binary tensors follow it.",
-                "schema": {"type": "integer", "minimum": 1},
-            }
-        ],
+        "parameters": [_LENGTH],
         "requestBody": {"required": True, "content": {"application/json": request, "application/octet-stream": binary}},
         "responses": answers(answer, 404, *BODY),
     }
