@@ -1,7 +1,7 @@
 """Metrics of a classifier on held-out rows."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,12 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
 from sklearn.model_selection import StratifiedKFold
 
 from model_artifact.card import CrossValidation
-from model_training.trainable import TrainableClassifier
+
+
+class _Trainable(Protocol):
+    def train(self, X: NDArray[Any], y: NDArray[Any], /) -> Any: ...
+
+    def predict(self, X: NDArray[Any], /) -> NDArray[np.int64]: ...
 
 
 def classification_metrics(labels: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, Any]:
@@ -40,7 +45,7 @@ def row_log_losses(labels: NDArray[Any], probabilities: NDArray[Any]) -> NDArray
 
 
 def cross_validate(
-    make_model: Callable[[], TrainableClassifier], X: NDArray[Any], y: NDArray[Any], folds: int, seed: int
+    make_model: Callable[[], _Trainable], X: NDArray[Any], y: NDArray[Any], folds: int, seed: int
 ) -> CrossValidation:
     """Return the accuracy over stratified, shuffled folds, with a new model for each.
 

@@ -31,6 +31,13 @@ class TrainableClassifier(Classifier):
             NotTrainedError: `train` has not run.
         """
 
+    def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, Any]:
+        """Return accuracy, macro F1, log loss and confusion matrix on held-out rows; raises as `predict_proba` does."""
+        # The training service imports the estimators without loading scikit-learn.
+        from model_training.evaluation import classification_metrics
+
+        return classification_metrics(np.asarray(y), self.predict_proba(X))
+
 
 def as_labels(y: ArrayLike, n_rows: int) -> tuple[NDArray[Any], int]:
     """Return labels to train on, and the number of classes.
