@@ -50,7 +50,7 @@ def validate(document: dict[str, Any], version: str) -> None:
         kubernetes_validate.validate(document, version, strict=True)
         return
     top = closed(schema)
-    # Kubernetes does not validate this field.
+    # The API server validates metadata itself.
     top["properties"]["metadata"] = {"type": "object"}
     jsonschema.Draft202012Validator(top).validate(document)
 

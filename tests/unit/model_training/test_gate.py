@@ -17,7 +17,7 @@ LABELS = np.repeat([0, 1, 2], [100, 60, 40])
 
 
 def model(wrong: int, sure: float = 0.9, seed: int = 0) -> Any:
-    """Probabilities for LABELS of a model that is that sure, and wrong in that many rows by chance."""
+    """Return a model's probabilities for LABELS, with this confidence and this many random errors."""
     named = LABELS.copy()
     rows = np.random.default_rng(seed).permutation(len(LABELS))[:wrong]
     named[rows] = (named[rows] + 1) % 3
@@ -49,7 +49,7 @@ def test_the_baseline_does_not_pass() -> None:
     ]
 
 
-def test_a_model_that_is_right_but_sure_of_its_mistakes_is_no_better_than_the_baseline() -> None:
+def test_an_overconfident_model_is_no_better_than_the_baseline() -> None:
     judged = gate(model(60, sure=0.9999))
     assert not judged.passed
     assert [reason.split(" ")[1] for reason in judged.reasons] == ["log", "is"]
@@ -64,13 +64,13 @@ def test_a_model_that_is_right_but_sure_of_its_mistakes_is_no_better_than_the_ba
         ({"max_log_loss": 0.3}, "Its log loss 0.3944 is above max_log_loss, 0.3."),
     ],
 )
-def test_thresholds_are_reached_or_named(rules: dict[str, float], sentence: str | None) -> None:
+def test_missed_thresholds_are_named(rules: dict[str, float], sentence: str | None) -> None:
     judged = gate(model(20), rules=GateRules(**rules))
     assert judged.passed == (sentence is None)
     assert sentence is None or sentence in judged.reasons
 
 
-def test_the_champions_equal_passes_with_no_gain() -> None:
+def test_an_equal_model_passes_with_no_gain() -> None:
     judged = gate(model(20), model(20))
     assert (judged.passed, judged.reasons, judged.champion_version) == (True, [], "v1")
     assert [item.metric for item in judged.comparisons] == ["accuracy", "log_loss"]
@@ -100,7 +100,7 @@ def test_a_worse_model_is_rejected_with_the_numbers() -> None:
 
 
 def test_a_loss_within_the_tolerance_passes_and_beyond_it_does_not() -> None:
-    """Two rows of 200 are the tolerance of 0.01; what the resamples say of chance decides beside it."""
+    """Two rows of 200 are the tolerance of 0.01; the share of worse resamples is the second criterion."""
     champion = model(20)
     for more, passed in ((1, True), (2, True), (6, False)):
         assert gate(model(20 + more), champion, GateRules(log_loss_tolerance=1)).passed is passed, more
@@ -115,7 +115,7 @@ def test_log_loss_alone_can_reject() -> None:
 
 
 def test_the_interval_is_the_bootstraps() -> None:
-    """Of the mean of 200 differences of -1, 0 and 1: close to 1.96 standard errors to either side."""
+    """For the mean of 200 differences of -1, 0 and 1, it is close to 1.96 standard errors on either side."""
     champion, challenger = model(40, seed=1), model(10)
     differences = (challenger.argmax(1) == LABELS) * 1.0 - (champion.argmax(1) == LABELS)
     accuracy = gate(challenger, champion, GateRules(resamples=20_000)).comparisons[0]
@@ -150,15 +150,15 @@ def test_probabilities_of_other_rows_are_an_error() -> None:
             gate(challenger, champion)
 
 
-def test_row_losses_are_those_of_scikit_learn_also_where_a_class_was_thought_impossible() -> None:
+def test_row_losses_equal_scikit_learns_even_at_probability_zero() -> None:
     probabilities = model(30)
     probabilities[5] = (0, 0, 1)
     normalised = probabilities.astype(float) / probabilities.sum(axis=1, keepdims=True, dtype=float)
     assert row_log_losses(LABELS, probabilities).mean() == pytest.approx(log_loss(LABELS, normalised), rel=1e-9)
 
 
-def test_many_held_out_rows_are_judged_as_few_are_in_little_memory() -> None:
-    """No table of resamples times rows; and the interval is still that of 1.96 standard errors of all rows."""
+def test_many_held_out_rows_need_little_memory() -> None:
+    """Memory does not grow with resamples times rows, and the interval is still 1.96 standard errors of all rows."""
     labels = np.tile(LABELS, 250)
     champion, challenger = (np.tile(model(40, seed=seed), (250, 1)) for seed in (0, 1))
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Which version serves is switched by the service, and only to what the loader and the gate let through."""
+"""The service promotes only versions that the loader accepts, and that passed the gate or are forced."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def _the_champion_is_as_before(service: Service, versions: tuple[str, str]) -> N
     service.store.activate(versions[0])
 
 
-def test_versions_are_listed_with_what_a_choice_needs(service: Service, versions: tuple[str, str]) -> None:
+def test_versions_are_listed_with_their_metrics(service: Service, versions: tuple[str, str]) -> None:
     champion, rejected = versions
     listed = service.ask("GET", "/models").json()
     assert listed["champion"] == champion
@@ -34,7 +34,7 @@ def test_versions_are_listed_with_what_a_choice_needs(service: Service, versions
     assert listed["last_training"].items() >= {"outcome": "rejected", "version": rejected}.items()
 
 
-def test_what_the_gate_rejected_needs_force(service: Service, versions: tuple[str, str]) -> None:
+def test_a_rejected_version_needs_force(service: Service, versions: tuple[str, str]) -> None:
     champion, rejected = versions
     for body in (None, {}, {"force": False}):
         refused = service.ask("POST", f"/models/{rejected}/activate", json=body)
@@ -87,7 +87,7 @@ def test_a_pointer_that_cannot_be_written_is_a_sentence(service: Service, versio
         service.store.activate(champion)
 
 
-def test_a_store_that_is_gone_is_a_sentence_and_no_end(service: Service) -> None:
+def test_a_missing_store_is_a_sentence(service: Service) -> None:
     hidden = service.store.root.with_name("hidden")
     service.store.root.rename(hidden)
     try:
