@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"make bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("make bench: stopped; --add goes on with what was measured", file=sys.stderr)
+        print("make bench: stopped; --add continues with these samples", file=sys.stderr)
         return 130
     text = report.markdown(samples, known, failures)
     print(text)

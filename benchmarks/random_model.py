@@ -49,5 +49,5 @@ class RandomWork(Work):
             y=(self.iris[:, : min(8, self.features)].sum(axis=1) + noise > 0).astype(np.int64),
         )
         rounds = self.trees // _CLASSES
-        # A slow rate: the trees go on splitting instead of becoming leaves.
+        # A low rate: the trees continue to split instead of becoming leaves.
         train_version(dataset, lambda: IrisModel(rounds, learning_rate=0.01), ArtifactStore(self.store), 0.2, 42)

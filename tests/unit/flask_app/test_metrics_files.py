@@ -218,7 +218,7 @@ def test_an_incomplete_file_breaks_no_scrape(metered: Any, setosa: Any, eventual
 def test_a_removed_folder_is_made_again(
     metered: Any, setosa: Any, eventually: Any, tmp_path: Path, before: int
 ) -> None:
-    """systemd empties /dev/shm of a user who logs out. Counts are lost then; the service goes on."""
+    """systemd empties /dev/shm of a user who logs out. Counts are lost then; the service continues."""
     eventually(lambda: sum(line["message"] == "model loaded" for line in metered.log()) == 2)
     predict(metered, setosa, before)
     shutil.rmtree(tmp_path / "metrics")

@@ -212,7 +212,7 @@ def test_swagger_ui_can_show_openapi_31(client: FlaskClient) -> None:
 
 
 def test_the_document_has_no_nan_or_infinity(client: FlaskClient) -> None:
-    def refuse(constant: str) -> None:
+    def reject(constant: str) -> None:
         raise AssertionError(constant)
 
-    json.loads(client.get("/openapi.json").data, parse_constant=refuse)
+    json.loads(client.get("/openapi.json").data, parse_constant=reject)

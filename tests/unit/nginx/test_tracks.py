@@ -296,11 +296,11 @@ def test_reload_applies_another_share(start, certs, challenger):
     assert all_answers() == {b"challenger"}
     reload("0")
     eventually(lambda: all_answers() == {b"stub"})
-    refused = subprocess.run(
+    failed = subprocess.run(
         ["sh", NGINX_DIR / "reload.sh", "101"], env=command, capture_output=True, text=True, check=False
     )
-    assert refused.returncode == 1
-    assert "CANARY_PERCENT is '101', but must be a whole number from 0 to 100." in refused.stderr
+    assert failed.returncode == 1
+    assert "CANARY_PERCENT is '101', but must be a whole number from 0 to 100." in failed.stderr
     assert all_answers() == {b"stub"}
 
 

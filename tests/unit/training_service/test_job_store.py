@@ -80,20 +80,20 @@ def test_old_jobs_are_deleted_and_waiting_ones_stay(jobs: JobStore, monkeypatch:
 
 
 def test_concurrent_requests_never_exceed_the_queues_length(jobs: JobStore) -> None:
-    refused = []
+    rejected = []
 
     def ask() -> None:
         try:
             jobs.add(waiting(), queue_length=5)
         except QueueFullError:
-            refused.append(1)
+            rejected.append(1)
 
     threads = [threading.Thread(target=ask) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (jobs.waiting(), len(refused)) == (5, 15)
+    assert (jobs.waiting(), len(rejected)) == (5, 15)
     started = [jobs.start_next() for _ in range(6)]
     assert len({job.id for job in started if job}) == 5 and started[5] is None
 

@@ -37,9 +37,9 @@ def test_versions_are_listed_with_their_metrics(service: Service, versions: tupl
 def test_a_rejected_version_needs_force(service: Service, versions: tuple[str, str]) -> None:
     champion, rejected = versions
     for body in (None, {}, {"force": False}):
-        refused = service.ask("POST", f"/models/{rejected}/activate", json=body)
-        assert refused.status_code == 409
-        assert refused.json()["detail"].startswith("The gate rejected this version; only force activates it. ")
+        response = service.ask("POST", f"/models/{rejected}/activate", json=body)
+        assert response.status_code == 409
+        assert response.json()["detail"].startswith("The gate rejected this version; only force activates it. ")
         assert service.store.current() == champion
     assert service.ask("POST", f"/models/{rejected}/activate", json={"force": "true"}).status_code == 422
     assert service.ask("POST", f"/models/{rejected}/activate", json={"force": True}).json() == {"champion": rejected}
@@ -52,9 +52,9 @@ def test_a_version_that_was_tampered_with_is_not_activated(service: Service, ver
     pickled = service.store.folder(rejected) / MODEL_FILE
     good = pickled.read_bytes()
     pickled.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    refused = service.ask("POST", f"/models/{rejected}/activate", json={"force": True})
-    assert refused.status_code == 409
-    assert "is rejected" in refused.json()["detail"] and "SHA-256" in refused.json()["detail"]
+    response = service.ask("POST", f"/models/{rejected}/activate", json={"force": True})
+    assert response.status_code == 409
+    assert "is rejected" in response.json()["detail"] and "SHA-256" in response.json()["detail"]
     assert service.store.current() == champion
     pickled.write_bytes(good)
 
@@ -67,9 +67,9 @@ def test_an_unknown_version(service: Service, version: str) -> None:
 
 def test_nothing_to_roll_back_to(service: Service, versions: tuple[str, str]) -> None:
     (service.store.root / "history").unlink(missing_ok=True)
-    refused = service.ask("POST", "/rollback")
-    assert refused.status_code == 409
-    assert refused.json()["detail"].startswith("no version was current before this one")
+    response = service.ask("POST", "/rollback")
+    assert response.status_code == 409
+    assert response.json()["detail"].startswith("no version was current before this one")
     assert service.store.current() == versions[0]
 
 

@@ -91,9 +91,9 @@ def test_a_token_is_private_and_replaced_without_a_restart(make_service: Callabl
     assert service.ask("GET", "/jobs", token=made).status_code == 401
     assert service.ask("GET", "/jobs", token="another-token-of-mine").status_code == 200
     file.write_text("")
-    refused = service.ask("GET", "/jobs", token="another-token-of-mine")
-    assert refused.status_code == 503
-    assert "a token has 16 characters or more" in refused.json()["detail"]
+    response = service.ask("GET", "/jobs", token="another-token-of-mine")
+    assert response.status_code == 503
+    assert "a token has 16 characters or more" in response.json()["detail"]
     file.write_text(f"{made}\n")
     service.stop()
     # The next run keeps it.

@@ -36,7 +36,7 @@ async def main(url: str, rows: Any) -> dict[str, Any]:
         try:
             await client.infer(url, {"inputs": []}, "iris")
         except httpx.HTTPStatusError as error:
-            found["refusal"] = [error.response.status_code, error.response.json()["error"]]
+            found["error"] = [error.response.status_code, error.response.json()["error"]]
     return found
 
 

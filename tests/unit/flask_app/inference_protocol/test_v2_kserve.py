@@ -47,5 +47,5 @@ def test_kserves_client_gets_the_models_predictions(server: Any, trained_store: 
         "model ready": True,
         "other model ready": False,
         **{f"binary in {given}, out {taken}": infer for given in (True, False) for taken in (True, False)},
-        "refusal": [422, "inputs cannot be used: expected `array` of length >= 1."],
+        "error": [422, "inputs cannot be used: expected `array` of length >= 1."],
     }
