@@ -1,4 +1,4 @@
-# One verb a target; `make help` lists them.
+# `make help` lists the targets.
 .DEFAULT_GOAL := help
 PYTHON_VENV := .venv/bin/python
 # One worker waits for containers most of the time; two keep two cores busy.

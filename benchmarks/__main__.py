@@ -32,7 +32,7 @@ MEASURES: dict[str, Callable[[Context], None]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; return its exit status."""
     options = parser().parse_args(argv)
     work = Work(options.work.resolve())
     known = servers(options.checkout.resolve())
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"make bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("make bench: stopped; --add goes on with what was measured", file=sys.stderr)
+        print("make bench: stopped; --add continues with these samples", file=sys.stderr)
         return 130
     text = report.markdown(samples, known, failures)
     print(text)
@@ -67,15 +67,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _set_up(wanted: Iterable[Server], plots: bool) -> None:
-    """Make the environments that are missing; one that cannot be made is told, and found missing later."""
+    """Make the missing environments; setup.sh reports one that fails, and its server counts as not installed."""
     names = list(dict.fromkeys(server.environment for server in wanted if server.environment))
-    # The tools draw, and make the ONNX file of a peer.
+    # The tools draw the plots and convert the booster to ONNX.
     if names or plots:
         subprocess.run(["sh", str(HERE / "setup.sh"), "tools", *names], check=False)
 
 
 def _plot(samples: Path, folder: Path) -> None:
-    """Beside the results; without matplotlib's environment there are none."""
+    """Draw the plots beside the results, if matplotlib's environment exists."""
     if venv_python("tools").exists():
         run([str(venv_python("tools")), "-m", "benchmarks.plots", str(samples), str(folder)])
 
@@ -97,13 +97,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=", ".join(MEASURES),
     )
-    parser.add_argument("--rounds", type=int, default=0, help="times that each is measured; 0: 3, in quick mode 1")
-    parser.add_argument("--quick", action="store_true", help="a second each, once: to see that it runs, not to compare")
+    parser.add_argument("--rounds", type=int, default=0, help="rounds of each measure; 0: 3, in quick mode 1")
+    parser.add_argument("--quick", action="store_true", help="one round of a second each, as a smoke test")
+    parser.add_argument("--add", action="store_true", help="add to the samples of the previous run")
     parser.add_argument(
-        "--add", action="store_true", help="add to the samples of the run before instead of beginning anew"
+        "--report-only", action="store_true", help="measure nothing; with --add, write the report again"
     )
-    parser.add_argument("--report-only", action="store_true", help="measure nothing; with --add, write the report anew")
-    parser.add_argument("--checkout", type=Path, default=ROOT, help="working tree that our own server is started from")
+    parser.add_argument("--checkout", type=Path, default=ROOT, help="working tree of our own server")
     parser.add_argument("--work", type=Path, default=HERE / ".run", help="folder for models, logs and samples")
     parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md", help="file that the results are written to")
     return parser

@@ -1,4 +1,4 @@
-"""How rows are written into a request of each server, and classes read from its answer."""
+"""Encode rows as a request of each server, and read the classes from its answer."""
 
 import json
 import struct
@@ -23,7 +23,7 @@ Headers = dict[str, str]
 
 @dataclass(frozen=True)
 class Form:
-    """A kind of request: its address, its body for rows of shape (n, features), the classes in its answer."""
+    """A kind of request: its path, its body for rows of shape (n, features), and the classes in its answer."""
 
     path: str
     body: Callable[[Rows], bytes]
@@ -33,22 +33,22 @@ class Form:
 
 
 def row_object(rows: Rows) -> bytes:
-    """One row as an object of features."""
+    """Return one row as an object of features."""
     return json_bytes(dict(zip(FEATURES, rows[0].tolist(), strict=True)))
 
 
 def row_array(rows: Rows) -> bytes:
-    """One row as an array in the model's order."""
+    """Return one row as an array in the model's order."""
     return json_bytes({"features": rows[0].tolist()})
 
 
 def prediction(answer: bytes, _headers: Headers) -> list[int]:
-    """The class of one row."""
+    """Return the class of one row."""
     return [int(json.loads(answer)["prediction"])]
 
 
 def predictions(answer: bytes, _headers: Headers) -> list[int]:
-    """The classes of many rows."""
+    """Return the classes of many rows."""
     return [int(label) for label in json.loads(answer)["predictions"]]
 
 
@@ -74,7 +74,7 @@ def v2_json(rows: Rows) -> bytes:
 
 
 def v2_json_classes(answer: bytes, _headers: Headers) -> list[int]:
-    """The tensor `predict`."""
+    """Return the tensor `predict`."""
     return [int(label) for label in np.ravel(json.loads(answer)["outputs"][0]["data"])]
 
 
@@ -86,37 +86,37 @@ def _v2_binary_header(rows: Rows) -> bytes:
 
 
 def v2_binary(rows: Rows) -> bytes:
-    """Open Inference Protocol, one binary tensor; classes and probabilities are asked for."""
+    """Open Inference Protocol, one binary tensor; the request is for classes and probabilities."""
     return _v2_binary_header(rows) + rows.astype("<f4").tobytes()
 
 
 def v2_binary_headers(rows: Rows) -> Headers:
-    """Where the JSON ends."""
+    """Return the header with the length of the JSON."""
     return {LENGTH_HEADER: str(len(_v2_binary_header(rows)))}
 
 
 def v2_binary_classes(answer: bytes, headers: Headers) -> list[int]:
-    """The tensor `predict`, INT64, which comes first."""
+    """Return the tensor `predict`, INT64, which comes first."""
     length = int(headers[LENGTH_HEADER.lower()])
     count = json.loads(answer[:length])["outputs"][0]["shape"][0]
     return list(struct.unpack_from(f"<{count}q", answer, length))
 
 
 def csv(rows: Rows, names: Sequence[str] = FEATURES) -> bytes:
-    """A header row and the rows."""
+    """Return a header row and the rows."""
     lines = [",".join(names), *(",".join(map(repr, row)) for row in rows.tolist())]
     return "\n".join(lines).encode() + b"\n"
 
 
 def csv_classes(answer: bytes, _headers: Headers) -> list[int]:
-    """The column `prediction`."""
+    """Return the column `prediction`."""
     lines = answer.decode().splitlines()
     index = lines[0].split(",").index("prediction")
     return [int(line.split(",")[index]) for line in lines[1:]]
 
 
 def arrow(rows: Rows, names: Sequence[str] = FEATURES) -> bytes:
-    """An Arrow stream of float32 columns in batches of 65,536 rows."""
+    """Return an Arrow stream of float32 columns in batches of 65,536 rows."""
     import pyarrow as pa
 
     columns = [pa.array(column) for column in rows.astype(np.float32).T]
@@ -128,7 +128,7 @@ def arrow(rows: Rows, names: Sequence[str] = FEATURES) -> bytes:
 
 
 def arrow_classes(answer: bytes, _headers: Headers) -> list[int]:
-    """The column `prediction`."""
+    """Return the column `prediction`."""
     import pyarrow as pa
 
     labels: Any = pa.ipc.open_stream(answer).read_all()["prediction"]

@@ -1,4 +1,4 @@
-"""Requests one at a time, for checks and for files; wrk makes the load."""
+"""Send single requests, for checks and files; wrk generates load."""
 
 import http.client
 import time
@@ -24,7 +24,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Transfer:
-    """A file sent and its answer read to the end."""
+    """An uploaded file whose answer was read to its end."""
 
     seconds: float
     answer_lines: int
@@ -36,7 +36,7 @@ def _connected(base_url: str, timeout: float) -> closing[http.client.HTTPConnect
 
 
 def post(base_url: str, form: Form, rows: Rows, timeout: float = 60.0) -> Answer:
-    """Send rows in a form; raises OSError or http.client.HTTPException where there is no answer."""
+    """Send rows in a form; raises OSError or http.client.HTTPException without an answer."""
     with _connected(base_url, timeout) as connection:
         headers = {"Content-Type": form.content_type, **form.headers(rows)}
         connection.request("POST", form.path, form.body(rows), headers)
@@ -45,7 +45,7 @@ def post(base_url: str, form: Form, rows: Rows, timeout: float = 60.0) -> Answer
 
 
 def is_ready(base_url: str, timeout: float = 5.0) -> bool:
-    """Whether GET /ready is 200; raises as `post` does."""
+    """Return whether GET /ready is 200; raises as `post` does."""
     with _connected(base_url, timeout) as connection:
         connection.request("GET", "/ready")
         return connection.getresponse().status == 200

@@ -1,6 +1,6 @@
 """XGBoost without a server, for comparison: `python -m benchmarks.in_process MODEL matrix|csv FILE_OR_ROWS SECONDS AT`.
 
-Prints the rows a second that one process reaches. AT is the time (time.time()) at which all processes begin.
+Prints the rows a second of one process. AT is the time (time.time()) at which all processes begin.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ _START_SECONDS = 4.0
 
 
 def rows_per_second(work: Work, kind: str, source: Path, seconds: float, processes: int) -> float:
-    """What so many processes reach together, each with the booster on one thread.
+    """Return the rows a second of so many processes together, each with the booster on one thread.
 
     kind `matrix`: source is a .npy file with a float32 matrix, predicted over and over; kind `csv`: source is a CSV
     file, read with pyarrow's own reader and predicted.
@@ -37,7 +37,7 @@ def rows_per_second(work: Work, kind: str, source: Path, seconds: float, process
 
 
 def seconds_a_row(booster: xgboost.Booster, row: NDArray[np.float32], repeats: int = 2000) -> float:
-    """Seconds that one row takes, in this process."""
+    """Return the seconds that one row takes in this process."""
     for _ in range(100):
         booster.inplace_predict(row, validate_features=False)
     began = time.perf_counter()

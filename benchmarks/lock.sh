@@ -1,5 +1,5 @@
 #!/bin/sh
-# Pin benchmarks/requirements/*.in anew, with hashes, into *.txt (needs uv). A peer that cannot be resolved keeps its pins.
+# Pin benchmarks/requirements/*.in again, with hashes, into *.txt (needs uv). A peer that cannot be resolved keeps its pins.
 cd "$(dirname "$0")/requirements" || exit 1
 status=0
 [ $# -gt 0 ] || set -- *.in

@@ -1,4 +1,4 @@
-"""What the figures depend on: machine, kernel, versions."""
+"""Describe the machine, its kernel and the versions of programs."""
 
 import json
 import os
@@ -24,7 +24,7 @@ print(json.dumps(found))
 
 
 def description() -> str:
-    """Processor, cores, memory, kernel, commit."""
+    """Return processor, cores, memory, kernel and commit."""
     found = re.search("^model name.*: (.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     model = found[1] if found else "unknown processor"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
@@ -32,7 +32,7 @@ def description() -> str:
 
 
 def commit() -> str:
-    """The commit that is checked out, with a mark where files differ from it."""
+    """Return the checked-out commit, marked if files differ from it."""
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty=-dirty", "--exclude=*"],
         cwd=ROOT,
@@ -44,7 +44,7 @@ def commit() -> str:
 
 
 def versions(server: Server) -> dict[str, str]:
-    """Versions of the server's Python and packages."""
+    """Return the versions of the server's Python and packages."""
     done = subprocess.run(
         [str(server.python()), "-c", _PROGRAM, *server.packages()], capture_output=True, text=True, check=False
     )
@@ -53,7 +53,7 @@ def versions(server: Server) -> dict[str, str]:
 
 
 def program_version(*command: str) -> str:
-    """The first line that a program says about itself."""
+    """Return the first line of a program's version message."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:

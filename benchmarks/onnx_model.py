@@ -1,4 +1,4 @@
-"""Turn XGBoost's JSON into ONNX, in the tools' environment: `python onnx_model.py MODEL_FILE ONNX_FILE`."""
+"""Convert XGBoost's JSON to ONNX, in the tools' environment: `python onnx_model.py MODEL_FILE ONNX_FILE`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An open-loop client: requests go out at their times, whether or not those before are answered.
+"""An open-loop client: it sends requests on schedule, without waiting for earlier answers.
 
 `python -m benchmarks.open_loop HOST PORT REQUESTS_FILE RATE:SECONDS...` prints one line of JSON: a list of buckets of
 a quarter of a second each, by the time at which requests were due. Times are counted from then, so that a request which
@@ -18,22 +18,22 @@ from typing import Any
 
 BUCKET_SECONDS = 0.25
 ANSWER_SECONDS = 5.0
-"""Without an answer for so long, a request counts as timed out."""
+"""A request without an answer after this time counts as timed out."""
 MAX_CONNECTIONS = 4000
 _LATE_SECONDS = 0.2
-"""A client that is so late leaves requests out: it offers what it can, and says how much that was."""
+"""A client this far behind its schedule skips requests, and reports how many it sent."""
 
 
 @dataclass
 class Bucket:
-    """What became of the requests of a quarter of a second."""
+    """The outcomes of the requests of a quarter of a second."""
 
     sent: int = 0
     good: int = 0
     shed: int = 0
     """503 with Retry-After and JSON."""
     other: int = 0
-    """Any other status, a connection refused or cut, a 503 without what belongs to it."""
+    """Any other status, a connection refused or cut, a 503 without Retry-After or JSON."""
     timeouts: int = 0
     held: int = 0
     """Not sent, since MAX_CONNECTIONS requests were waiting for an answer."""
@@ -42,7 +42,7 @@ class Bucket:
 
 
 class _Connection:
-    """A socket, and the request under way on it."""
+    """A socket, and its running request."""
 
     __slots__ = ("bucket", "buffer", "due", "socket", "unsent")
 
@@ -58,7 +58,7 @@ class _Connection:
 
 
 class OpenLoop:
-    """Offers phases of (requests a second, seconds) one after the other."""
+    """Sends phases of (requests a second, seconds) one after the other."""
 
     def __init__(self, host: str, port: int, requests: list[bytes]) -> None:
         self._address = (host, port)
@@ -70,7 +70,7 @@ class OpenLoop:
         self._waiting: collections.deque[tuple[float, _Connection]] = collections.deque()
 
     def run(self, phases: list[tuple[float, float]]) -> list[Bucket]:
-        """Offer the phases, wait for the last answers, and say what became of each quarter of a second."""
+        """Send the phases, wait for the last answers, and return the outcomes of each quarter of a second."""
         buckets: list[Bucket] = []
         for rate, seconds in phases:
             buckets += self._phase(rate, seconds)
@@ -87,7 +87,7 @@ class OpenLoop:
             now = time.perf_counter() - began
             due = min(total, int(now * rate) + 1)
             count = max(count, int((now - _LATE_SECONDS) * rate))
-            # In turns with the answers, so that neither waits for the other.
+            # Alternates with reading, so that neither blocks the other.
             for number in range(count, min(due, count + 50)):
                 self._send(began + number / rate, buckets[int(number / rate / BUCKET_SECONDS)])
                 count = number + 1
@@ -116,7 +116,7 @@ class OpenLoop:
         try:
             sent = connection.socket.send(connection.unsent)
         except (BlockingIOError, OSError):
-            # Not connected yet; a refusal comes as an event.
+            # Not connected yet; the poller reports a refused connection.
             return
         connection.unsent = connection.unsent[sent:]
 
@@ -183,7 +183,7 @@ class OpenLoop:
 
 
 def _parse(buffer: bytes) -> tuple[int, bool, bool] | None:
-    """Status, whether the connection ends, whether a 503 has Retry-After and JSON; None until the answer is whole."""
+    """Return status, whether the connection ends, and whether a 503 is valid; None until the answer is complete."""
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
         return None
@@ -197,16 +197,16 @@ def _parse(buffer: bytes) -> tuple[int, bool, bool] | None:
 
 
 def http_requests(path: str, content_type: str, bodies: list[bytes]) -> list[bytes]:
-    """Whole requests as they go over the wire."""
+    """Return complete requests as bytes."""
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\nContent-Length: "
     return [f"{head}{len(body)}\r\n\r\n".encode() + body for body in bodies]
 
 
 def main(host: str, port: str, path: str, *phases: str) -> None:
-    """Offer the phases and print the buckets."""
+    """Send the phases and print the buckets."""
     texts: list[str] = json.loads(Path(path).read_text())
     loop = OpenLoop(host, int(port), [text.encode() for text in texts])
-    # Garbage is collected for milliseconds once there are many buckets.
+    # With many buckets, a garbage collection takes milliseconds.
     gc.disable()
     buckets = loop.run(
         [(float(rate), float(seconds)) for rate, _, seconds in (phase.partition(":") for phase in phases)]

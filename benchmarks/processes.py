@@ -20,13 +20,13 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
 class Process:
-    """A command and all processes that it starts; `with` starts and ends them."""
+    """A command and all its descendants; `with` starts and stops them."""
 
     def __init__(self, command: list[str], env: Mapping[str, str], log: Path, cwd: Path = ROOT) -> None:
         self._command = command
@@ -51,7 +51,7 @@ class Process:
         return self
 
     def __exit__(self, *_: TracebackType | object) -> None:
-        # Those that left the group (a supervisor's children) are named before the one that knows them is gone.
+        # Listed first: descendants outside the group (a supervisor's children) cannot be found after their parent ends.
         pids = self.tree()
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -62,7 +62,7 @@ class Process:
         self.process.wait()
 
     def wait_until(self, good: Callable[[], bool], what: str, pause: float = 0.1) -> float:
-        """Seconds from the process's start until `good` holds.
+        """Return the seconds from the process's start until `good` holds.
 
         Raises:
             BenchmarkError: the process ended, or it took too long.
@@ -78,19 +78,19 @@ class Process:
             time.sleep(pause)
 
     def tree(self) -> list[int]:
-        """Ids of the process and all its descendants."""
+        """Return the ids of the process and all its descendants."""
         return _tree(self.process.pid)
 
     def cpu_seconds(self) -> float:
-        """Processor time that the tree has used."""
+        """Return the processor time that the tree has used."""
         return sum(process_seconds(pid) for pid in self.tree())
 
     def pss_megabytes(self) -> float:
-        """Memory of the tree in 10^6 bytes, what is shared divided among those that share it."""
+        """Return the proportional set size (PSS) of the tree in 10^6 bytes."""
         return sum(_pss(pid) for pid in self.tree()) / 1e6
 
     def tail(self) -> str:
-        """The end of what it wrote."""
+        """Return the end of its output."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return " | ".join(lines[-3:])[-500:]
 
@@ -106,7 +106,7 @@ def _tree(pid: int) -> list[int]:
 
 
 def process_seconds(pid: int) -> float:
-    """Processor time that a process has used; 0 if it is gone."""
+    """Return the processor time that a process has used; 0 if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -116,14 +116,14 @@ def process_seconds(pid: int) -> float:
 
 
 def busy_seconds() -> float:
-    """Processor time that all cores have spent since the machine's start, including what its host took away."""
+    """Return the processor time of all cores since boot, steal time included."""
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     user, nice, system, _idle, _iowait, irq, softirq, steal = fields
     return (user + nice + system + irq + softirq + steal) / _TICK
 
 
 def driver_seconds() -> float:
-    """Processor time of this process and of those that it waited for, wrk above all."""
+    """Return the processor time of this process and of its ended children, mainly wrk."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 

@@ -1,4 +1,4 @@
-"""Models of random tables, made in memory, to see how cost grows with trees and features."""
+"""Train models on random tables, to measure how cost grows with trees and features."""
 
 from functools import cached_property
 from pathlib import Path
@@ -20,28 +20,28 @@ class RandomWork(Work):
     """A store with a model of so many features and trees."""
 
     def __init__(self, folder: Path, features: int = 4, trees: int = 100) -> None:
-        # Named after the code that makes artifacts, so that it is made anew with that.
+        # The name contains a digest of the code that makes artifacts: changed code makes a new model.
         super().__init__(folder / "random" / f"{features}-{trees}-{training_state()[:8]}")
         self.features = features
         self.trees = trees
 
     @cached_property
     def iris(self) -> NDArray[np.float64]:
-        """The table's rows, shape (300, features)."""
+        """Return the table's rows, shape (300, features)."""
         return np.round(np.random.default_rng(self.features).normal(size=(_ROWS, self.features)), 3)
 
     def many(self, count: int) -> NDArray[np.float64]:
-        """Rows of shape (count, features) of the same kind."""
+        """Return similar rows, shape (count, features)."""
         return np.round(np.random.default_rng(count).normal(size=(count, self.features)), 3)
 
     def prepare(self) -> None:
-        """Train, unless that is done."""
+        """Train the model unless it exists."""
         if (self.store / "current").exists():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         noise = np.random.default_rng(0).normal(size=_ROWS)
         dataset = Dataset(
-            # The name is part of the protocol's address.
+            # The protocol's path contains the name.
             name="iris",
             columns=tuple(Column(f"x{index}", None, "float") for index in range(self.features)),
             classes=("no", "yes"),
@@ -49,5 +49,5 @@ class RandomWork(Work):
             y=(self.iris[:, : min(8, self.features)].sum(axis=1) + noise > 0).astype(np.int64),
         )
         rounds = self.trees // _CLASSES
-        # A slow rate: the trees go on splitting instead of becoming leaves.
+        # A low rate: the trees continue to split instead of becoming leaves.
         train_version(dataset, lambda: IrisModel(rounds, learning_rate=0.01), ArtifactStore(self.store), 0.2, 42)

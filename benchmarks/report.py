@@ -12,8 +12,8 @@ from benchmarks.tables_markdown import number, table
 _HEAD = """# Results
 
 Made by `make bench`; do not edit. Medians of {rounds}, round by round and server by server, so that a drift of the
-machine hits all alike. The servers share the cores with wrk. Absolute figures belong to this machine; the ratios in
-the first table are what the project promises. What each figure means: [docs/performance.md](../docs/performance.md).
+machine affects all equally. The servers share the cores with wrk. Figures depend on this machine; the ratios in
+the first table are the project's goals. The figures are explained in [docs/performance.md](../docs/performance.md).
 
 - {date}, commit {commit}
 - {machine}
@@ -53,11 +53,11 @@ def _foreign(samples: Samples) -> str:
         return ""
     above = sum(share > FOREIGN_LIMIT for share in shares)
     if not above:
-        return f"Nobody else used the machine: {max(shares):.1%} of it at most during a load."
+        return f"Other processes used at most {max(shares):.1%} of the machine during a load."
     return (
-        f"DISTURBED: others took more than {FOREIGN_LIMIT:.0%} of the machine during {above} of {len(shares)} loads,"
-        f" up to {max(shares):.0%}. Such rounds are left out where another was not disturbed; else they stand, and"
-        " are not to be trusted: end other programs, and measure again."
+        f"DISTURBED: others used more than {FOREIGN_LIMIT:.0%} of the machine in {above} of {len(shares)} loads,"
+        f" up to {max(shares):.0%}. The medians leave out such rounds if an undisturbed one exists; otherwise they are"
+        " unreliable: stop other programs, and measure again."
     )
 
 
@@ -76,7 +76,7 @@ def goals(samples: Samples) -> str:
     for clients in (1, 2):
         best = best_other(samples, clients)
         if best:
-            notes.append(f"best other at {clients}: {best[0]}, {best[1] / 1e6:.2f} million rows/s")
+            notes.append(f"best peer at {clients}: {best[0]}, {best[1] / 1e6:.2f} million rows/s")
     slope = growth(samples)
     if slope:
         notes.append(f"memory's slope: {slope[0]:+.2f} MB over a million requests, standard error {slope[1]:.2f}")
@@ -95,7 +95,7 @@ def _settings(servers: dict[str, Server]) -> str:
         rows.append([server.title, server.setting, versions])
     text = (
         "Each peer has the same booster, answers checked against XGBoost's own on 150 rows one at a time and on 1,000"
-        " at once before it is measured, and two workers unless said else. Its setting is the best that we found"
-        " without changing what its users would write:"
+        " at once before it is measured, and two workers unless stated otherwise. Its setting is the best that we found"
+        " without changing code that its users would write:"
     )
     return f"## Settings and versions\n\n{text}\n\n{table(['server', 'setting', 'versions'], rows, numbers=False)}"

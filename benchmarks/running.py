@@ -1,4 +1,4 @@
-"""A server that runs and has been proved to answer as XGBoost does."""
+"""Run a server and verify that it answers as XGBoost does."""
 
 import http.client
 import os
@@ -61,7 +61,7 @@ class Running:
         """Compare the classes of the 150 rows, one at a time, and of many at once, with XGBoost's own.
 
         Raises:
-            BenchmarkError: one differs, or the answer is no answer.
+            BenchmarkError: a class differs, or the answer is invalid.
         """
         for row, expected in zip(self.work.iris, self.work.classes, strict=True):
             self.check_form(self.server.row, row[None], [expected], "one row")
@@ -73,7 +73,7 @@ class Running:
         """Send rows and compare the classes.
 
         Raises:
-            BenchmarkError: one differs, or the answer is no answer.
+            BenchmarkError: a class differs, or the answer is invalid.
         """
         answer = post(self.url, form, rows)
         if answer.status != 200:

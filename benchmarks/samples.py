@@ -1,4 +1,4 @@
-"""What was measured: one line of JSON a sample, so that a run that is cut short loses nothing."""
+"""Measured values: one line of JSON per sample, so that an interrupted run keeps its samples."""
 
 import json
 import statistics
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 FOREIGN_LIMIT = 0.05
-"""A load during which others took more of the machine than this is disturbed."""
+"""Maximum share of the machine that other processes use during an undisturbed load."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Samples:
     """All samples of a run."""
 
     def __init__(self, path: Path, keep: bool = False) -> None:
-        """keep: go on with the samples of the run before."""
+        """keep: continue with the samples of the previous run."""
         self._path = path
         self.all: list[Sample] = []
         if keep and path.exists():
@@ -40,7 +40,7 @@ class Samples:
             file.write(json.dumps(asdict(sample)) + "\n")
 
     def values(self, measure: str, server: str, case: object, name: str) -> list[float]:
-        """One value in every round; rounds that others disturbed are left out if any is undisturbed."""
+        """Return the value of every round, without disturbed rounds if any is undisturbed."""
         found = [
             sample.values
             for sample in self.all
@@ -50,15 +50,15 @@ class Samples:
         return [values[name] for values in alone or found]
 
     def median(self, measure: str, server: str, case: object, name: str) -> float | None:
-        """The median over the rounds; None if it was not measured."""
+        """Return the median over the rounds; None if it was not measured."""
         found = self.values(measure, server, case, name)
         return statistics.median(found) if found else None
 
     def servers(self, measure: str) -> list[str]:
-        """Those that have a sample of a measure, in the order in which they were measured."""
+        """Return the servers with a sample of a measure, in the order of measuring."""
         return list(dict.fromkeys(sample.server for sample in self.all if sample.measure == measure))
 
     def cases(self, measure: str, server: str | None = None) -> list[str]:
-        """The cases of a measure, in the order in which they were measured."""
+        """Return the cases of a measure, in the order of measuring."""
         found = (sample for sample in self.all if sample.measure == measure and server in (None, sample.server))
         return list(dict.fromkeys(sample.case for sample in found))

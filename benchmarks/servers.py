@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started, asked and answered, and why its setting is its best."""
+"""The compared servers: their commands, forms of requests, and settings with the reasons."""
 
 import os
 import re
@@ -25,7 +25,7 @@ class Server:
     environment: str | None
     """Name of its virtual environment; None for our own."""
     start: str
-    """The command; see `_fill` for what stands in braces."""
+    """The command; see `_fill` for the names in braces."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Environment variables, with the same braces."""
     row: Form = forms.ROW
@@ -41,7 +41,7 @@ class Server:
         return self.environment is None or (self.python().parent.parent / ".installed").exists()
 
     def packages(self) -> list[str]:
-        """Return the packages whose versions the results name: those that its environment is made from."""
+        """Return the packages whose versions the results contain: those of its requirements."""
         if self.environment is None:
             return ["gunicorn", "flask", "xgboost-cpu"]
         return re.findall("^[a-z][a-z-]*", (HERE / "requirements" / f"{self.environment}.in").read_text(), re.MULTILINE)
@@ -110,13 +110,13 @@ def servers(checkout: Path = ROOT) -> dict[str, Server]:
         Server(
             name="original-omp1",
             title="the original, OMP_NUM_THREADS=1",
-            setting="the same without threads that fight over the cores: what one variable buys it",
+            setting="the same without threads that compete for the cores, by one variable",
             environment="original",
             start=_ORIGINAL,
         ),
         Server(
             name="fastapi",
-            title="FastAPI + uvicorn, as people write it",
+            title="FastAPI + uvicorn, plain",
             setting="pydantic model, XGBClassifier.predict, async def (no thread pool), uvloop and httptools, no access"
             " log, OMP_NUM_THREADS=1",
             environment="fastapi",
@@ -135,7 +135,7 @@ def servers(checkout: Path = ROOT) -> dict[str, Server]:
         Server(
             name="fastapi-onnx-unchecked",
             title="the same without validation or OpenAPI",
-            setting="orjson both ways, no pydantic: it answers a wrong type with 500. Not like for like; the bound of"
+            setting="orjson both ways, no pydantic: a wrong type gets a 500. Not comparable; an upper bound of"
             " what FastAPI can do",
             environment="fastapi_onnx",
             start=f"{_UVICORN} benchmarks.peers.fastapi_onnx_unchecked:app",

@@ -1,4 +1,4 @@
-"""Clients that send a file over and over, until ended: `python -m benchmarks.stream URL CONTENT_TYPE FILE CLIENTS`."""
+"""Clients that send a file repeatedly, until killed: `python -m benchmarks.stream URL CONTENT_TYPE FILE CLIENTS`."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from benchmarks.http_client import send_file
 
 
 def main(url: str, content_type: str, path: str, clients: str) -> None:
-    """Print a line for each answer that came whole; the first failure ends all."""
+    """Print a line for each complete answer; the first failure ends all clients."""
 
     def send() -> None:
         while True:

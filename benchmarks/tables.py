@@ -13,7 +13,7 @@ _PIECE = 1_000_000
 
 
 def write_table(work: Work, content_type: str, count: int) -> Path:
-    """A CSV file or an Arrow stream with so many rows of four features; Arrow's are float32."""
+    """Write a CSV file or an Arrow stream with `count` rows of four features; Arrow's are float32."""
     path = work.folder / "bodies" / f"{count}.{'csv' if content_type == CSV else 'arrow'}"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = work.many(min(count, _PIECE))
@@ -32,7 +32,7 @@ def write_table(work: Work, content_type: str, count: int) -> Path:
 
 
 def write_matrix(work: Work, count: int) -> Path:
-    """A float32 matrix of shape (count, 4) as .npy."""
+    """Write a float32 matrix of shape (count, 4) as .npy."""
     path = work.folder / "bodies" / f"{count}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, work.many(count).astype(np.float32))

@@ -9,7 +9,7 @@ Column = tuple[str, object, str, int]
 
 
 def tables(samples: Samples, servers: dict[str, Server]) -> list[str]:
-    """One section for each measure that was taken."""
+    """Return a section for each measure of the run."""
     one_row: list[Column] = [(f"req/s, {case}", case, "rate", 0) for case in names.ROW_CONNECTIONS]
     one_row += [("p50 ms, 1", 1, "p50_ms", 2), ("p99 ms, 16", 16, "p99_ms", 1), ("p99 ms, 64", 64, "p99_ms", 1)]
     one_row += [("CPU us a request, 64", 64, "cpu_us", 0), ("PSS MB", 64, "pss_mb", 0)]
@@ -31,10 +31,8 @@ def tables(samples: Samples, servers: dict[str, Server]) -> list[str]:
             _memory(samples),
             _by_server(samples, servers, "Cold start", names.COLD_START, start),
             _values(samples, names.FAIRNESS, "One row at 16 connections beside two streamed files"),
-            _values(samples, names.OVERLOAD, "Twice the capacity of one worker offered for 30 s, open loop"),
-            _values(
-                samples, names.STALLS, "Milliseconds of one request beside others that stall or are made to be slow"
-            ),
+            _values(samples, names.OVERLOAD, "Twice the capacity of one worker for 30 s, open loop"),
+            _values(samples, names.STALLS, "Milliseconds of one request beside stalled or expensive ones"),
             _values(samples, names.BY_CONNECTIONS, "One row, 1 to 1,000 connections"),
             _rows(samples, "1 to 10,000,000 rows, one client", names.BY_ROWS),
             _values(samples, names.BY_TREES, "10 to 10,000 trees, four features"),
@@ -45,7 +43,7 @@ def tables(samples: Samples, servers: dict[str, Server]) -> list[str]:
 
 
 def table(head: list[str], rows: list[list[str]], numbers: bool = True) -> str:
-    """A Markdown table, all columns but the first to the right if they hold numbers."""
+    """Return a Markdown table; columns of numbers, all but the first, are right-aligned."""
     widths = [max(len(row[index]) for row in [head, *rows]) for index in range(len(head))]
 
     def line(cells: list[str]) -> str:
@@ -57,7 +55,7 @@ def table(head: list[str], rows: list[list[str]], numbers: bool = True) -> str:
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """A figure for people; a dash where nothing was measured."""
+    """Return a formatted figure; a dash if nothing was measured."""
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
@@ -78,14 +76,14 @@ def _by_server(samples: Samples, servers: dict[str, Server], title: str, measure
 
 
 def _capacity(samples: Samples) -> str:
-    """What to ask of Kubernetes."""
+    """Return the figures for the requests of Kubernetes."""
     api = samples.median(names.ONE_ROW, names.OURS, 64, "cpu_us")
     whole, proxy = (samples.median(names.EDGE, names.OURS, 64, name) for name in ("cpu_us", "nginx_cpu_us"))
     memory = samples.median(names.MEMORY, names.OURS, names.AFTER_FIRST, "pss_mb")
     figures = {
-        "single rows a second that a core of the API serves": api and 1e6 / api,
-        "the same for a core of Nginx with TLS": proxy and 1e6 / proxy,
-        "the same for a core that both share": whole and 1e6 / whole,
+        "single rows a second per core of the API": api and 1e6 / api,
+        "the same per core of Nginx with TLS": proxy and 1e6 / proxy,
+        "the same per core that both share": whole and 1e6 / whole,
         "MB of the API with two workers after 100,000 requests": memory,
     }
     lines = [[what, number(figure)] for what, figure in figures.items() if figure]
@@ -114,14 +112,14 @@ def _rows(samples: Samples, title: str, measure: str) -> str:
 
 def _memory(samples: Samples) -> str:
     points = [sample for sample in samples.all if sample.measure in (names.MEMORY, names.GROWTH)]
-    # Each tenth of the way is enough for people; the goal is computed from all.
+    # Ten points are enough for the table; the goal uses all.
     chosen = [*points[:1], *points[2::4]]
     rows = [[number(point.values["requests"]), number(point.values["pss_mb"], 1)] for point in chosen]
     return _section("Memory over requests", ["requests", "PSS MB, all processes"], rows)
 
 
 def _values(samples: Samples, measure: str, title: str) -> str:
-    """Every value of every case."""
+    """Return a table of every value of every case."""
     parts = []
     for server in samples.servers(measure):
         cases = samples.cases(measure, server)

@@ -1,4 +1,4 @@
-"""The folder that a run works in: the model in every form that a server takes, bodies, logs, samples."""
+"""The working folder of a run: the model in the format of each server, bodies, logs, samples."""
 
 import hashlib
 import json
@@ -26,11 +26,11 @@ ROUNDS = 100
 
 
 class BenchmarkError(Exception):
-    """A measure cannot be taken; the message says why and what to do."""
+    """A measurement is not possible; the message contains the reason and the remedy."""
 
 
 class Work:
-    """Everything that a run needs beside the servers, made once and kept in `folder`."""
+    """Everything that a run needs except the servers, made once and kept in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,34 +44,34 @@ class Work:
 
     @cached_property
     def iris(self) -> NDArray[np.float64]:
-        """The 150 rows of the data set."""
+        """Return the 150 rows of the data set."""
         return load_iris().X
 
     @cached_property
     def booster(self) -> Any:
-        """The booster that every server has, on one thread."""
+        """Return the booster that every server has, on one thread."""
         store = ArtifactStore(self.store)
-        # The loader gives the serving class; the booster is the training class's.
+        # Only the training class has `booster`; the loader returns the serving class.
         return pickle.loads((store.folder(store.current()) / MODEL_FILE).read_bytes()).booster
 
     @cached_property
     def classes(self) -> list[int]:
-        """XGBoost's own class of each of the 150 rows."""
+        """Return XGBoost's own class of each of the 150 rows."""
         return self.predict(self.iris)
 
     def predict(self, rows: NDArray[Any]) -> list[int]:
-        """XGBoost's own classes of rows of shape (n, 4)."""
+        """Return XGBoost's own classes of rows of shape (n, 4)."""
         matrix = np.ascontiguousarray(rows, dtype=np.float32)
         return [int(label) for label in self.booster.inplace_predict(matrix).argmax(axis=1)]
 
     def many(self, count: int) -> NDArray[np.float64]:
-        """Rows of shape (count, 4) near Fisher's, with one digit after the point as his."""
+        """Return rows of shape (count, 4) near Fisher's, with one decimal digit as his."""
         generator = np.random.default_rng(count)
         rows = self.iris[generator.integers(0, len(self.iris), count)]
         return np.clip(np.round(rows + generator.normal(0, 0.2, rows.shape), 1), 0.1, None)
 
     def store_of(self, checkout: Path) -> Path:
-        """The store for our server from another working tree: the same booster, in the form that its code reads."""
+        """Return the store for our server of another working tree: the same booster, in the format of its code."""
         if checkout == ROOT:
             return self.store
         state = training_state(checkout)[:8]
@@ -88,13 +88,13 @@ class Work:
         return path
 
     def log(self, name: str) -> Path:
-        """Where a process writes; emptied at its start."""
+        """Return the log file of a process, emptied at its start."""
         path = self.folder / "logs" / f"{name}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def prepare(self) -> None:
-        """Train the model and convert it; what was made from the same training code is kept."""
+        """Train the model and convert it, unless the same training code made it before."""
         self.folder.mkdir(parents=True, exist_ok=True)
         state = training_state()
         stamp = self.folder / "state"
@@ -119,7 +119,7 @@ class Work:
     def _save_classifier(self) -> None:
         from xgboost import XGBClassifier
 
-        # By way of the classifier, whose mark MLServer looks for: without it it predicts with a regressor.
+        # Through XGBClassifier, which marks the file: MLServer predicts with a regressor without the mark.
         self.booster.save_model(str(self.model_file))
         classifier = XGBClassifier()
         classifier.load_model(str(self.model_file))
@@ -130,7 +130,7 @@ _TRAIN = [sys.executable, "-m", "model_training.train", "--n-estimators", str(RO
 
 
 def training_state(checkout: Path = ROOT) -> str:
-    """Changes when the code that makes artifacts does."""
+    """Return a digest of the code that makes artifacts."""
     digest = hashlib.sha256(str(ROUNDS).encode())
     for package in ("model_artifact", "model_training"):
         for path in sorted((checkout / package).rglob("*.py")):
@@ -139,7 +139,7 @@ def training_state(checkout: Path = ROOT) -> str:
 
 
 def venv_python(name: str) -> Path:
-    """The Python of an environment that benchmarks/setup.sh makes."""
+    """Return the Python of an environment that benchmarks/setup.sh makes."""
     return HERE / ".venvs" / name / "bin" / "python"
 
 
@@ -157,5 +157,5 @@ def run(command: list[str], environ: Mapping[str, str] | None = None, cwd: Path 
 
 
 def json_bytes(content: object) -> bytes:
-    """Compact JSON."""
+    """Return compact JSON."""
     return json.dumps(content, separators=(",", ":")).encode()

@@ -13,7 +13,7 @@ _MARK = "RESULT "
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of wrk saw."""
+    """The result of one run of wrk."""
 
     requests: int
     seconds: float
@@ -25,21 +25,21 @@ class Load:
     failed: int
     """Connections refused or cut, and requests without an answer within wrk's limit."""
     foreign: float = 0.0
-    """Share of the machine that processes outside of the measure took."""
+    """Share of the machine that other processes used."""
 
     @property
     def rate(self) -> float:
-        """Good answers a second."""
+        """Return the good answers a second."""
         return (self.requests - self.not_2xx) / self.seconds
 
     def values(self) -> dict[str, float]:
-        """As a sample holds them."""
+        """Return the values of a sample."""
         names = ("rate", "p50_ms", "p90_ms", "p99_ms", "not_2xx", "failed", "foreign")
         return {name: getattr(self, name) for name in names}
 
 
 def parse(output: str) -> Load:
-    """Read what post.lua printed.
+    """Parse the output of post.lua.
 
     Raises:
         BenchmarkError: there is no such line, or not one request was answered.
@@ -50,14 +50,14 @@ def parse(output: str) -> Load:
     result = json.loads(marked[0].removeprefix(_MARK))
     failed = sum(result[name] for name in ("connect_errors", "read_errors", "write_errors", "timeouts"))
     if not result["requests"]:
-        raise BenchmarkError(f"wrk got not one answer ({failed} failures)")
+        raise BenchmarkError(f"wrk got no answer ({failed} failures)")
     times = {f"{name}_ms": result[f"{name}_us"] / 1e3 for name in ("p50", "p90", "p99", "max")}
     seconds = result["duration_us"] / 1e6
     return Load(requests=result["requests"], seconds=seconds, not_2xx=result["not_2xx"], failed=failed, **times)
 
 
 def find() -> str:
-    """wrk's path.
+    """Return wrk's path.
 
     Raises:
         BenchmarkError: it is not installed.

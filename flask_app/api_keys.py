@@ -83,7 +83,7 @@ def hash_key(key: str) -> str:
 
 
 def _parse(name: str, text: str, may_be_empty: bool = False) -> Keys:
-    # No message repeats the text: somebody may have put a key where its hash belongs.
+    # No message repeats the text: it may be a key in place of its hash.
     keys = []
     for number, entry in enumerate(re.split(r"[\s,]+", re.sub(r"#.*", "", text).strip(" \t\r\n,")), 1):
         match = _ENTRY.fullmatch(entry)

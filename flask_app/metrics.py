@@ -69,7 +69,7 @@ MODEL_ACCURACY = _gauge(
 )
 MODEL_LOADS = _counter(
     "flask_api_model_loads_total",
-    "Times that a worker loaded a model, by outcome; a refused model never replaces the served one.",
+    "Times that a worker loaded a model, by outcome; a rejected model never replaces the served one.",
     ("outcome",),
 )
 MODEL_LAST_LOAD_REFUSED = _gauge(
@@ -112,7 +112,7 @@ REASONS = {
     422: "invalid_field",
 }
 
-# Resolved once: a look-up by labels takes as long as all other steps together.
+# Resolved once: a lookup by labels takes as long as all other steps together.
 _rejected = {status: REQUESTS_REJECTED.labels(reason) for status, reason in REASONS.items()}
 _loads = {outcome: MODEL_LOADS.labels(outcome) for outcome in ("success", "refused")}
 _shadow_rows = {agreed: SHADOW_ROWS.labels(str(agreed).lower()) for agreed in (True, False)}
@@ -145,7 +145,7 @@ def model_loaded(card: ModelCard, previous: ModelCard | None) -> None:
     MODEL_LAST_LOAD_SUCCESS_TIME.set(time.time())
 
 
-def model_refused() -> None:
+def model_rejected() -> None:
     """Record that this worker rejected the current version of the store."""
     _loads["refused"].inc()
     MODEL_LAST_LOAD_REFUSED.set(1)
@@ -156,9 +156,9 @@ def registry_up(model_name: str, up: bool) -> None:
     REGISTRY_UP.labels(model_name).set(up)
 
 
-def registry_champion_refused(model_name: str, refused: bool) -> None:
+def registry_champion_rejected(model_name: str, rejected: bool) -> None:
     """Record whether the registered model's champion failed a check."""
-    REGISTRY_CHAMPION_REFUSED.labels(model_name).set(refused)
+    REGISTRY_CHAMPION_REFUSED.labels(model_name).set(rejected)
 
 
 def count_rows(card: ModelCard, probabilities: NDArray[np.float32]) -> None:

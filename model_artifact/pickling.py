@@ -10,7 +10,7 @@ this order, and each step must pass before the next one reads anything:
 5. the pickle names no class but those of the estimators, with a state that these classes know;
 6. the model is of the card's estimator and has the card's features and classes;
 7. the golden rows give the same probabilities as after training;
-8. the card's predictor serves the model: a decision table is built anew, has the card's number of cells and gives the
+8. the card's predictor serves the model: a decision table is rebuilt, has the card's number of cells and gives the
    answers of XGBoost for the rows of its verification.
 
 docs/model-artifacts.md lists what this does not protect against.

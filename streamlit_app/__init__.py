@@ -1,1 +1,1 @@
-"""The UI: Streamlit. It speaks HTTP to the API and to the training service."""
+"""The UI: Streamlit. It calls the API and the training service over HTTP."""

@@ -1,4 +1,4 @@
-"""Ways to run the system, and what a skip means.
+"""The stacks that tests use, and the meaning of a skip.
 
 REQUIRE_ALL=1 turns every skip into a failure: on the build machine nothing may be missing.
 """
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     yield
 
     def rank(item: pytest.Item) -> tuple[bool, int, bool]:
-        # Cheap tests first: a small mistake should not wait for images. Several workers begin with the longest part.
+        # Fast tests first: a small mistake should not wait for images. Several workers begin with the longest part.
         first = hasattr(config, "workerinput") and _group(item.nodeid) == "containers"
         folder = item.nodeid.split("/")[1]
         return not first, ORDER.index(folder) if folder in ORDER else len(ORDER), bool(CONTAINERS.search(item.nodeid))
@@ -46,7 +46,7 @@ def _group(nodeid: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give each worker one group after the other, in our order."""
+    """Give each worker one group at a time, in our order."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Groups(LoadScopeScheduling):
@@ -73,7 +73,7 @@ def _ways() -> list[str]:
 
 @pytest.fixture(scope="session")
 def process_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessStack]:
-    """The system as local processes, by the entry point of `make run`."""
+    """The system as local processes, as `make run` starts it."""
     with ProcessStack(tmp_path_factory.mktemp("processes")) as running:
         yield running
 
@@ -88,13 +88,13 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
 
 @pytest.fixture(scope="session", params=_ways())
 def stack(request: pytest.FixtureRequest) -> object:
-    """Each way to run in turn; nothing where BASE_URL names a system that runs already."""
+    """Each stack in turn; None if BASE_URL names a running system."""
     return request.getfixturevalue(FIXTURES[request.param]) if request.param in FIXTURES else None
 
 
 @pytest.fixture(scope="session")
 def mlflow_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowStack]:
-    """An MLflow server; each test registers under a name of its own."""
+    """An MLflow server; each test uses its own registered model."""
     with MlflowStack(tmp_path_factory.mktemp("mlflow")) as running:
         yield running
 
@@ -104,5 +104,5 @@ _names = itertools.count(1)
 
 @pytest.fixture
 def mlflow_environ(mlflow_stack: MlflowStack) -> dict[str, str]:
-    """What tells training or API of the server, with a registered model that nobody else uses."""
+    """Variables for training or the API: the server, and a registered model for this test alone."""
     return {"MLFLOW_TRACKING_URI": mlflow_stack.uri, "MLFLOW_MODEL_NAME": f"model-{next(_names)}"}

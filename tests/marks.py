@@ -1,4 +1,4 @@
-"""Which tests start processes or need containers, by what they name; nobody has to mark them by hand."""
+"""Mark the tests that start processes or need containers, by the names in their code."""
 
 import re
 import subprocess

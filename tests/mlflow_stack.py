@@ -36,7 +36,7 @@ class MlflowStack:
             **{
                 name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "AWS_", "RCLONE_"))
             },
-            # Neither may use the network.
+            # Neither process may use the network.
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{self._s3_port}",

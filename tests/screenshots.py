@@ -1,4 +1,4 @@
-"""Pictures of every page for the README: make screenshots. A real browser walks the system as `make run` starts it."""
+"""Take screenshots of every page for the README (make screenshots), in a real browser with the stack of `make run`."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ ROWS = 1_000
 
 
 def bow(across: float, down: float, radius: float, start: int, end: int) -> list[tuple[float, float]]:
-    """Points of a part of a circle, in degrees from the right, clockwise."""
+    """Return points of an arc, in degrees from the right, clockwise."""
     turns = [math.radians(start + (end - start) * step / 12) for step in range(13)]
     return [(across + radius * math.cos(turn), down + radius * math.sin(turn)) for turn in turns]
 
@@ -30,7 +30,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, ProcessStack(Path(folder)) as stack, sync_playwright() as playwright:
         browser = launch(playwright, f"--ignore-certificate-errors-spki-list={spki_pin(stack.base_url, stack.ca_cert)}")
-        # The irises' pages come first: digits take their place.
+        # The irises' pages first: the digits model replaces theirs.
         for walk in (walk_irises, walk_digits):
             for size, theme in itertools.product(reversed(SIZES), THEMES):
                 width, height = SIZES[size]
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def walk_irises(page: Page, stack: ProcessStack, folder: Path, suffix: str) -> None:
-    """Visit each page of the first model and take its picture."""
+    """Take a screenshot of each page of the first model."""
     page.goto(f"{stack.base_url}/?petal_length=1.4&petal_width=0.3&sepal_length=5.1&sepal_width=4.5")
     answered(page)
     take(page, f"predict-{suffix}")
@@ -81,7 +81,7 @@ def walk_digits(page: Page, stack: ProcessStack, folder: Path, suffix: str) -> N
 
 
 def table(folder: Path) -> Path:
-    """Rows across the irises' ranges, many of them between two species, one with a slip of the pen."""
+    """Return rows across the irises' ranges, many of them between two species, one with a typing error."""
     lines = ["id,sepal_length,sepal_width,petal_length,petal_width"]
     for number in range(ROWS):
         share, other = number * 37 % ROWS / ROWS, number * 617 % ROWS / ROWS
@@ -93,12 +93,12 @@ def table(folder: Path) -> Path:
 
 
 def take(page: Page, name: str) -> None:
-    """The whole page as one picture, once it stands still."""
+    """Take a screenshot of the whole page, once it no longer changes."""
     settle(page)
     size = page.viewport_size
     assert size
     block = page.get_by_test_id("stMainBlockContainer")
-    # Charts show their tools under the pointer.
+    # Charts show their toolbar under the pointer.
     page.mouse.move(0, 0)
     page.wait_for_timeout(1500)
     page.set_viewport_size(

@@ -23,7 +23,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_LINE = "everything is ready"
-# Where a container answers as soon as it can work.
+# The addresses where a container answers once it is ready.
 READY_URLS = {
     "flask-api": "http://{}:5000/ready",
     "flask-api-canary": "http://{}:5000/ready",
@@ -90,7 +90,7 @@ class ProcessStack:
 
     def start(self) -> Self:
         """Start without waiting."""
-        # A session of its own, so that a Ctrl-C at the test run reaches only the test run.
+        # A session of its own, so that Ctrl-C reaches only the test run.
         self.process = subprocess.Popen(
             [sys.executable, "-m", "local_stack"],
             cwd=ROOT,

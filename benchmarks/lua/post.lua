@@ -1,6 +1,6 @@
 -- wrk -s post.lua URL -- CONTENT_TYPE FILE [HEADER VALUE]...
 -- Posts the bodies of FILE in turn: one a line, or with CONTENT_TYPE "whole:TYPE" the whole file as one body.
--- What it prints at the end is one line of JSON, which benchmarks/wrk.py reads.
+-- Prints one line of JSON at the end, which benchmarks/wrk.py reads.
 
 local requests = {}
 local turn = 0

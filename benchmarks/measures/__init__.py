@@ -1,1 +1,1 @@
-"""One file a measure."""
+"""The measures, one per module."""

@@ -9,7 +9,7 @@ from benchmarks.processes import Process, free_port
 
 
 def measure_cold_start(context: Context) -> None:
-    """Our server until /ready is 200; how long each takes to its first good answer comes with one row."""
+    """Measure our server until /ready is 200; `direct.py` records each server's time to its first good answer."""
     for server in context.chosen(OURS):
         for _ in range(1 if context.quick else 5):
             port = free_port()

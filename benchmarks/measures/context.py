@@ -1,4 +1,4 @@
-"""What every measure needs: the servers chosen, the samples, how long and how often."""
+"""What every measure needs: the chosen servers, the samples, durations and rounds."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,18 +18,18 @@ class Context:
     work: Work
     samples: Samples
     servers: dict[str, Server]
-    """Those to measure, by name, in the order of measuring."""
+    """The servers to measure, by name, in order."""
     rounds: int
     quick: bool
     failures: dict[str, str]
-    """Filled with what could not be measured, and why."""
+    """Parts that could not be measured, with the reasons."""
 
     def seconds(self, full: float) -> float:
-        """How long to load; a second in quick mode."""
+        """Return the duration of a load; one second in quick mode."""
         return 1.0 if self.quick else full
 
     def say(self, text: str) -> None:
-        """A line about progress."""
+        """Print a line about progress."""
         print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
     def chosen(self, *names: str) -> list[Server]:
@@ -38,7 +38,7 @@ class Context:
 
     @contextmanager
     def part(self, what: str) -> Iterator[None]:
-        """A part that may fail while the rest goes on; the reason is told and kept for the results."""
+        """Run a part whose failure does not end the run; print the reason and keep it for the results."""
         try:
             yield
         except (BenchmarkError, OSError) as error:
@@ -46,7 +46,7 @@ class Context:
             self.failures[what] = str(error)
 
     def interleaved(self, measure: Callable[[Running], None], *names: str, rounds: int | None = None) -> None:
-        """Measure round by round, server by server, so that a drift of the machine hits all alike.
+        """Measure round by round, server by server, so that a drift of the machine affects all equally.
 
         names: the servers, all without any; rounds: fewer than those of the run, for what takes long.
         """

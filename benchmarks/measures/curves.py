@@ -1,4 +1,4 @@
-"""How cost grows: with connections, rows, trees and features."""
+"""Measure how cost grows with connections, rows, trees and features."""
 
 from dataclasses import replace
 from functools import partial
@@ -23,11 +23,11 @@ TREES = (10, 100, 1000, 10_000)
 FEATURES = (4, 20, 100, 500)
 _BATCH = 1000
 _MAX_BODY = 4_194_304
-"""Our server's limit for JSON; what is larger is sent as a file."""
+"""Our server's limit of rows for JSON; larger requests are files."""
 
 
 def measure_connections(context: Context) -> None:
-    """One row a request at 1 to 1,000 connections, of every server that was chosen among ours and the two FastAPIs."""
+    """Measure one row a request at 1 to 1,000 connections, for ours and the two FastAPIs among the chosen servers."""
 
     def measure(running: Running) -> None:
         running.row_load(16, context.seconds(1.5))
@@ -39,7 +39,7 @@ def measure_connections(context: Context) -> None:
 
 
 def measure_rows(context: Context) -> None:
-    """1 to 100,000 rows of JSON, and 1,000 to 10,000,000 rows of CSV and Arrow, of our server at one client."""
+    """Measure our server with 1 to 100,000 rows of JSON, and 1,000 to 10,000,000 of CSV and Arrow, and one client."""
 
     def measure(running: Running) -> None:
         for name, form in running.server.many.items():
@@ -63,20 +63,20 @@ def measure_rows(context: Context) -> None:
 
 
 def measure_trees(context: Context) -> None:
-    """Random tables of four features and two classes, 10 to 10,000 trees."""
+    """Measure models of 10 to 10,000 trees on random tables of four features and two classes."""
     for trees in TREES[:2] if context.quick else TREES:
         _random_model(context, BY_TREES, trees, RandomWork(context.work.folder, trees=trees))
 
 
 def measure_features(context: Context) -> None:
-    """Random tables of 4 to 500 features and two classes, 200 trees."""
+    """Measure models of 200 trees on random tables of 4 to 500 features and two classes."""
     for features in FEATURES[:2] if context.quick else FEATURES:
         work = RandomWork(context.work.folder, features, trees=200)
         _random_model(context, BY_FEATURES, features, work)
 
 
 def _random_model(context: Context, measure: str, case: int, work: RandomWork) -> None:
-    """One row at 64 connections and V2 binary of 1,000 rows, against XGBoost in this process."""
+    """Measure one row at 64 connections, and V2 binary of 1,000 rows, against XGBoost in this process."""
     for server in context.chosen(OURS):
         with context.part(f"{measure} {case}"):
             work.prepare()

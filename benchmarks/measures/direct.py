@@ -11,12 +11,12 @@ MANY = 10_000
 
 
 def measure_one_row(context: Context) -> None:
-    """Requests a second, percentiles, processor time a request and memory."""
+    """Measure requests a second, percentiles, processor time per request, and memory."""
     context.interleaved(lambda running: _one_row(context, running))
 
 
 def measure_many_rows(context: Context) -> None:
-    """Rows a second in the form that is natural for each server."""
+    """Measure rows a second in the usual form of each server."""
     names = [server.name for server in context.servers.values() if server.many]
     context.interleaved(lambda running: _many_rows(context, running), *names)
 
@@ -45,7 +45,7 @@ def _many_rows(context: Context, running: Running) -> None:
 
 
 def require_all_good(load: Load, title: str) -> None:
-    """A server that refuses or drops under plain load has no figure to compare.
+    """Reject the figures of a server that fails requests under an ordinary load.
 
     Raises:
         BenchmarkError: more than one request in a thousand had no good answer.

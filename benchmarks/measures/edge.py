@@ -1,4 +1,4 @@
-"""One row a request at 64 connections through the project's Nginx with TLS, the upstream exchanged."""
+"""One row a request at 64 connections through the project's Nginx with TLS, in front of each server."""
 
 import ssl
 import urllib.request
@@ -17,7 +17,7 @@ CONNECTIONS = (1, 64)
 
 @contextmanager
 def nginx(work: Work, upstream_port: int, **settings: str) -> Iterator[Edge]:
-    """Nginx as nginx/render.sh configures it, in front of a server on this machine."""
+    """Run Nginx as nginx/render.sh configures it, in front of a server on this machine."""
     folder, certs = work.folder / "nginx", work.folder / "certs"
     run(["sh", "nginx/make-certs.sh", str(certs)])
     https, http = free_port(), free_port()
@@ -46,7 +46,7 @@ def nginx(work: Work, upstream_port: int, **settings: str) -> Iterator[Edge]:
 
 
 def measure_edge(context: Context) -> None:
-    """For our server and FastAPI as people write it."""
+    """Measure our server and plain FastAPI."""
     context.interleaved(lambda running: _edge(context, running), OURS, "fastapi")
 
 

@@ -1,4 +1,4 @@
-"""How long one row waits while two clients stream files of 1,000,000 rows."""
+"""Measure how long one row waits while two clients upload files of 1,000,000 rows."""
 
 import time
 
@@ -15,7 +15,7 @@ _STREAMS = 2
 
 
 def measure_fairness(context: Context) -> None:
-    """Percentiles of one row at 16 connections, of our server, without and with the files."""
+    """Measure percentiles of one row at 16 connections of our server, without and with the files."""
     path = write_table(context.work, CSV, 1_000_000)
     python = str(ROOT / ".venv" / "bin" / "python")
 

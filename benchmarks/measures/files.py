@@ -1,4 +1,4 @@
-"""Binary tensors and files of our server, against XGBoost in process on as many cores."""
+"""Measure our server's binary tensors and files against XGBoost in process on as many cores."""
 
 from benchmarks.forms import CSV, FILES
 from benchmarks.http_client import send_file
@@ -15,7 +15,7 @@ BATCH = 100_000
 
 
 def measure_binary(context: Context) -> None:
-    """V2 binary and Arrow of 100,000 rows at 2 clients; inplace_predict of the same rows in 2 processes."""
+    """Measure V2 binary and Arrow of 100,000 rows at 2 clients, and inplace_predict of the same rows in 2 processes."""
     matrix = write_matrix(context.work, BATCH)
     rows = context.work.many(BATCH)
 
@@ -35,7 +35,7 @@ def measure_binary(context: Context) -> None:
 
 
 def measure_csv(context: Context) -> None:
-    """A CSV file of 1,000,000 rows, one client and two; pyarrow's reader and inplace_predict in one process."""
+    """Measure a CSV file of 1,000,000 rows with 1 and 2 clients, and pyarrow with inplace_predict in one process."""
     count = BATCH if context.quick else 1_000_000
     path = write_table(context.work, CSV, count)
 

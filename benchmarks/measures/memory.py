@@ -1,4 +1,4 @@
-"""Memory after 100,000 requests, and whether it grows over 1,000,000."""
+"""Measure memory after 100,000 requests, and its growth over 1,000,000."""
 
 from benchmarks.measures.context import Context
 from benchmarks.names import AFTER_FIRST, GROWTH, MEMORY, OURS
@@ -12,7 +12,7 @@ _CONNECTIONS = 64
 
 
 def measure_memory(context: Context) -> None:
-    """PSS of all processes after each slice of the requests, of our server."""
+    """Measure the PSS of all processes of our server after each slice of the requests."""
     for server in context.chosen(OURS):
         with Running(server, context.work) as running:
             first, last = (2000, 20_000) if context.quick else (FIRST, LAST)
@@ -32,10 +32,10 @@ def _memory(running: Running) -> dict[str, float]:
 
 
 def _load(running: Running, done: float, target: float) -> float:
-    """Load until at least `target` requests are done in all; returns how many are."""
+    """Load until at least `target` requests are done in all; return how many are."""
     rate = 0.0
     while done < target:
-        # The first second shows how long the rest will take.
+        # The first second shows how long the others will take.
         seconds = min(20.0, max(1.0, (target - done) / rate)) if rate else 1.0
         load = running.row_load(_CONNECTIONS, seconds)
         if load.not_2xx or load.failed:

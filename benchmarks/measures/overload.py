@@ -1,4 +1,4 @@
-"""Twice the capacity offered for 30 s: what is answered, what is refused and how, and when all is normal again."""
+"""Offer twice the capacity for 30 s: count answers and rejections, and measure the recovery."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ _NORMAL_MS = 10.0
 
 
 def measure_overload(context: Context) -> None:
-    """Our server with one worker: on two cores the open-loop client needs the other to offer twice the capacity."""
+    """Measure our server with one worker: on two cores the open-loop client needs the other core."""
     for server in context.chosen(OURS):
         with Running(server, context.work, WEB_CONCURRENCY="1") as running:
             _overload(context, running)
@@ -61,9 +61,9 @@ def _overload(context: Context, running: Running) -> None:
 
 
 def recovery_seconds(buckets: list[dict[str, Any]], normal_ms: float) -> float:
-    """Seconds until every later quarter of a second has only good answers and a p99 of at most normal_ms.
+    """Return the seconds until every later quarter of a second has only good answers and a p99 of at most normal_ms.
 
-    Infinite if that never comes.
+    Infinite if the server does not recover.
     """
     calm_from = len(buckets)
     for index in range(len(buckets) - 1, -1, -1):

@@ -1,4 +1,4 @@
-"""How long one request takes beside others that stall or are made to be slow."""
+"""Measure one request beside others that stall or are expensive."""
 
 import socket
 import time
@@ -17,7 +17,7 @@ _CLIENTS = 300
 _REQUESTS = 100
 _CLOSING = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 _HALF_HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Ty"
-# A search that tries every split of the blanks takes seconds for one of these.
+# A backtracking expression takes seconds for one of these.
 _SLOW_HEADS = {
     "empty fields": b"A: \r\n" * 50 + b"X: \xe9\r\n",
     "blanks": b"X:" + b" " * 7000 + b"\xe9\r\n",
@@ -27,7 +27,7 @@ _SLOW_HEADS = {
 
 
 def measure_stalls(context: Context) -> None:
-    """Our server and FastAPI as people write it, with as many stalled clients as exhaust a pool of threads."""
+    """Measure our server and plain FastAPI, with enough stalled clients to exhaust a pool of threads."""
     context.interleaved(lambda running: _stalls(context, running), OURS, "fastapi")
 
 

@@ -1,1 +1,1 @@
-"""Other servers of the same model, each as its own users would set it up; they import nothing of this project."""
+"""Other servers of the same model, as their users would configure them; they import nothing of this project."""

@@ -1,4 +1,4 @@
-"""FastAPI as people write it: a pydantic model, XGBClassifier.predict, a dict."""
+"""Plain FastAPI: a pydantic model, XGBClassifier.predict, a dict."""
 
 import os
 from typing import Any
@@ -14,7 +14,7 @@ model = XGBClassifier()
 model.load_model(os.environ["MODEL_FILE"])
 
 
-# Not `def`: FastAPI would run each call in a thread pool, which costs more than the threads bring here.
+# Not `def`: FastAPI would run each call in a thread pool, which costs more than it saves here.
 @app.post("/predict")
 async def predict(iris: Iris) -> dict[str, Any]:
     """One row."""

@@ -8,5 +8,5 @@ from xgboost import XGBClassifier
 if __name__ == "__main__":
     model = XGBClassifier()
     model.load_model(sys.argv[1])
-    # Named requirements: MLflow would otherwise find them by running the model in an environment that it makes.
+    # Explicit requirements: MLflow would otherwise infer them by running the model in a new environment.
     mlflow.xgboost.save_model(model, sys.argv[2], pip_requirements=["xgboost-cpu"])

@@ -1,4 +1,4 @@
-"""The server that this project grew from: Flask under Gunicorn's sync workers, the classifier on every core."""
+"""The original server of this project: Flask under Gunicorn's sync workers, the classifier on every core."""
 
 import os
 

@@ -2,7 +2,7 @@
 
 const DOCUMENT = "/openapi.json";
 
-// Swagger UI names the status of a document that it could not fetch; the reason stands in the answer's body.
+// Swagger UI names the status of a document that it could not fetch; the answer's body contains the reason.
 function showReason(response) {
   if (response.ok || !response.url.endsWith(DOCUMENT)) {
     return response;

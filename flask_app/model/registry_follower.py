@@ -67,7 +67,7 @@ class RegistryFollower:
             self._log_change(logging.ERROR, "registry not followed", str(error))
         except ArtifactError as error:
             metrics.registry_up(self._model.name, True)
-            metrics.registry_champion_refused(self._model.name, True)
+            metrics.registry_champion_rejected(self._model.name, True)
             self._log_change(logging.ERROR, "registry's champion rejected", str(error))
         except OSError as error:
             self._not_written(error)
@@ -84,7 +84,7 @@ class RegistryFollower:
             artifact = self._model.fetch(self._model.version(number), self._store, self._public_keys)
             self._version = artifact.card.model_version
         metrics.registry_up(self._model.name, True)
-        metrics.registry_champion_refused(self._model.name, False)
+        metrics.registry_champion_rejected(self._model.name, False)
         if self._version is not None and self._version != self._store.current_or_none():
             # A training that shares the store moves the alias and then the pointer, and may have moved both meanwhile.
             if self._model.read().alias(CHAMPION) != number:

@@ -167,7 +167,7 @@ class ModelHolder:
             str(error) if is_known else f"the model cannot be opened ({type(error).__name__}); the log has the trace."
         )
         if self._serves:
-            metrics.model_refused()
+            metrics.model_rejected()
         if is_new or reason != self.rejection:
             served = self.served
             _log.error(

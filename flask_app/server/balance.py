@@ -74,7 +74,7 @@ class WorkerLoad:
         self._share()
 
     def recount(self) -> None:
-        """Count anew, every COUNT_SECONDS."""
+        """Recount every COUNT_SECONDS."""
         now = time.monotonic()
         if now >= self._count_at:
             self._count_at = now + COUNT_SECONDS

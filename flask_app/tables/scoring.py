@@ -25,7 +25,7 @@ pa.set_memory_pool(pa.system_memory_pool())
 CHUNK_ROWS = 8_192
 _CHUNK_BYTES = 8 * 1024 * 1024
 _MAX_ROW_BYTES = 64 * 1024 * 1024
-# Few bytes can stand for many: a dictionary's long text is written out for each row that has it.
+# Few bytes can expand to many: a dictionary's long text is repeated in each row that has it.
 _MAX_GROWTH = 4
 _ERROR = "error"
 

@@ -1,4 +1,4 @@
-"""A look-up table of a booster's answers.
+"""A lookup table of a booster's answers.
 
 Trees split at thresholds, so every value between two neighbouring thresholds of a feature gets the same answer. For a
 model with few features there are few combinations of such intervals and missing values. Each is a cell of the table,
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from model_artifact.errors import BoosterError, DecisionTableError
 from model_artifact.predictors.native_booster import NativeBooster
 
-# 2 MB with two classes. A look-up in a larger table waits for memory, and each worker has its own table.
+# 2 MB with two classes. A lookup in a larger table waits for memory, and each worker has its own table.
 MAX_CELLS = 2**18
 MAX_TABLE_BYTES = 8 * 1024**2
 # Trees times cells. A tree takes some 4 ns per cell, and a model serves only after its table is filled.

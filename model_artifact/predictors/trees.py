@@ -36,7 +36,7 @@ class TreePredictor(Classifier):
         return "xgboost" if self._table is None else "decision table"
 
     def specialise(self) -> None:
-        # Without a table XGBoost goes on answering, and the card records that.
+        # Without a table XGBoost still answers, and the card records that.
         with suppress(DecisionTableError):
             self._table = tabulate(self._trained)
 

@@ -104,7 +104,7 @@ def confusion_chart(matrix: Sequence[Sequence[int]], classes: Sequence[str], the
         return alt.Axis(labelExpr=f"{labels}[datum.value]", labelLimit=120, title=title, ticks=False, **more)
 
     few = len(classes) <= 5
-    # Names stand beside each other as long as they do not touch.
+    # Names are horizontal if they fit without overlap.
     angle = 0 if few or max(map(len, classes)) <= 2 else -90
     base = alt.Chart(pd.DataFrame(cells)).encode(
         x=alt.X("j:O", axis=axis("Predicted class", orient="top", labelAngle=angle)),

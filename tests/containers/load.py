@@ -1,4 +1,4 @@
-"""Predictions asked for over some time, while something else happens."""
+"""Continuous prediction requests, while something else happens."""
 
 import http.client
 import json
@@ -16,7 +16,7 @@ ROWS = np.random.default_rng(5).uniform([4.3, 2, 1, 0.1], [7.9, 4.4, 6.9, 2.5], 
 
 
 class Load:
-    """POST /predict so many times, or until the block ends; counts (status or error, track, version)."""
+    """POST /predict `total` times, or until the block ends; count (status or error, track, version)."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop asking, and wait for what is under way."""
+        """Stop sending, and wait for running requests."""
         with self._lock:
             self._left = 0
         self.join()
@@ -53,13 +53,13 @@ class Load:
         return self
 
     def run(self) -> "Load":
-        """All of the total, to its end."""
+        """Send all requests and wait for the answers."""
         for thread in self._threads:
             thread.start()
         return self.join()
 
     def of(self, place: int) -> Counter[object]:
-        """The results by status (0), track (1) or model version (2)."""
+        """Return the counts by status (0), track (1) or model version (2)."""
         counts: Counter[object] = Counter()
         for result, number in self.results.items():
             counts[result[place]] += number

@@ -1,4 +1,4 @@
-"""Canary and shadow under Compose: shares, promotion, abort, and what never reaches a client."""
+"""Canary and shadow under Compose: shares, promotion and abort; a shadow's answers never reach a client."""
 
 import contextlib
 import http.client
@@ -34,7 +34,7 @@ def compose_with(folder: Path, profile: str, **environ: str) -> ComposeStack:
 @pytest.fixture(scope="module")
 def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
     """The stack with a challenger that gets a quarter of the predictions."""
-    # Another tag than the stack's other tests use: a promotion changes what the name means.
+    # A tag of its own: a promotion moves it to another image.
     with compose_with(tmp_path_factory.mktemp("canary"), "canary", CANARY_PERCENT="25") as running:
         champion = docker("image", "inspect", "--format", "{{.Id}}", "flask-api").strip()
         yield running
@@ -81,7 +81,7 @@ def test_the_share_is_within_three_points_over_4000_requests(canary: ComposeStac
     assert abs(tracks["challenger"] / 4000 - 0.25) <= 0.03
     champion, challenger = version_of(canary, "flask-api"), version_of(canary, "flask-api-canary")
     assert champion != challenger
-    # Header and model say the same.
+    # Header and model version agree.
     assert load.results == {
         (200, "champion", champion): tracks["champion"],
         (200, "challenger", challenger): tracks["challenger"],
@@ -100,13 +100,13 @@ def test_status_compares_the_tracks(canary: ComposeStack) -> None:
     assert "the challenger may be promoted" in status.stdout
 
 
-def test_a_challenger_that_nobody_asked_is_not_promoted(canary: ComposeStack) -> None:
-    refused = script(canary, "promote", check=False, CANARY_SECONDS="2")
-    assert refused.returncode == 1
-    assert "not promoted: the challenger answered 0 predictions, and 100 are required" in refused.stderr
+def test_a_challenger_without_requests_is_not_promoted(canary: ComposeStack) -> None:
+    rejected = script(canary, "promote", check=False, CANARY_SECONDS="2")
+    assert rejected.returncode == 1
+    assert "not promoted: the challenger answered 0 predictions, and 100 are required" in rejected.stderr
 
 
-def test_another_share_is_taken_up(canary: ComposeStack) -> None:
+def test_a_changed_share_is_applied(canary: ComposeStack) -> None:
     script(canary, "share", "60")
     time.sleep(1)
     tracks = Load(canary, 2000).run().of(1)
@@ -201,7 +201,7 @@ def test_shadow_answers_are_counted_and_never_reach_a_client(shadow: ComposeStac
 
 
 def test_a_shadow_that_hangs_or_dies_costs_no_request(shadow: ComposeStack) -> None:
-    """How long they take with a shadow that hangs, `make bench` measures (stalled clients)."""
+    """`make bench` measures the latency with a shadow that hangs (stalled clients)."""
     [container] = running(shadow, "flask-api-shadow")
     docker("pause", container)
     try:

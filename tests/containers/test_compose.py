@@ -1,4 +1,4 @@
-"""The stack under Compose when things change: more replicas, dying containers and workers; and what it exposes."""
+"""The stack under Compose: more replicas, dying containers and workers, and published ports."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ from tests.containers.load import Load
 
 SERVICES = ("flask-api", "training-api", "streamlit-ui", "nginx-server")
 BODY = json.dumps({"features": [5.1, 3.5, 1.4, 0.2]})
-# Nginx asks Docker's DNS anew after 2 s.
+# Nginx queries Docker's DNS again after 2 s.
 DNS_SECONDS = 3
 
 
@@ -37,7 +37,7 @@ def addresses(compose: Any, service: str = "flask-api") -> set[str]:
 
 
 def load(compose: Any, total: int, during: Callable[[], None] = lambda: None, connections: int = 8) -> Counter:
-    """POST /predict so many times; `during` runs when a quarter is done. Counts statuses and exceptions."""
+    """POST /predict `total` times; `during` runs after a quarter. Return the counts of statuses and exceptions."""
     context = ssl.create_default_context(cafile=compose.ca_cert)
     parts = urlsplit(compose.base_url)
     results: Counter = Counter()
@@ -76,7 +76,7 @@ def load(compose: Any, total: int, during: Callable[[], None] = lambda: None, co
 
 
 def served_by(compose: Any, total: int) -> Counter:
-    """Which address of the API answered each of so many requests, by Nginx's log."""
+    """Return the API's address that answered each of `count` requests, from Nginx's log."""
     marker = f"balance-{time.monotonic_ns()}"
     parts = urlsplit(compose.base_url)
     context = ssl.create_default_context(cafile=compose.ca_cert)
@@ -95,7 +95,7 @@ def served_by(compose: Any, total: int) -> Counter:
         time.sleep(0.2)
     assert len(lines) == total
     assert {line["status"] for line in lines} == {200}
-    # The last one of those that were tried.
+    # The last of the tried addresses answered.
     return Counter(line["upstream_addr"].replace(",", " ").split()[-1].rsplit(":", 1)[0] for line in lines)
 
 
@@ -153,12 +153,12 @@ def test_stopped_replica_costs_no_request(three: Any) -> None:
     three.wait_until_ready()
 
 
-def test_killed_replica_costs_no_request_and_comes_back_elsewhere(three: Any) -> None:
+def test_killed_replica_costs_no_request_and_returns_with_another_address(three: Any) -> None:
     victim = three.containers("flask-api")[0]
     old = addresses(three)
     [network] = inspect(victim)["NetworkSettings"]["Networks"]
     assert load(three, 1000, lambda: docker("rm", "--force", victim)) == {200: 1000}
-    # Somebody else takes the address, so that the new container has to have another one.
+    # Another container takes the address, so that the new one gets a different address.
     squatter = docker("run", "-d", "--rm", "--network", network, "flask-api", "sleep", "300").strip()
     try:
         scale(three, 3)
@@ -234,7 +234,7 @@ def test_container_is_confined(compose: Any, service: str) -> None:
 
 
 def test_parts_stop_by_themselves_in_time(compose: Any) -> None:
-    """None needs to be killed: a part that ignores its signal would lose what it was doing."""
+    """Docker would kill a part that ignores its signal, with its running requests."""
     containers = {service: compose.containers(service)[0] for service in reversed(SERVICES)}
     for service, container in containers.items():
         docker("stop", container)

@@ -1,4 +1,4 @@
-"""What the images hold and how they run: as a numbered user, on a read-only root, with nothing that is not needed."""
+"""The content of the images, and how they run: as a numbered user, on a read-only root."""
 
 import json
 import shutil
@@ -62,7 +62,7 @@ def test_hadolint_finds_nothing(dockerfile: str) -> None:
 
 def test_image_names_a_numbered_user_a_healthcheck_and_its_origin(image: str) -> None:
     config = json.loads(docker("image", "inspect", image).stdout)[0]["Config"]
-    # Kubernetes cannot tell that a name is not root.
+    # Kubernetes cannot verify that a user name is not root.
     assert config["User"] == IMAGES[image]
     assert config["Healthcheck"]["Test"][0] == "CMD"
     assert config["StopSignal"] == ("SIGQUIT" if image == "nginx-server" else "SIGTERM")
@@ -70,17 +70,17 @@ def test_image_names_a_numbered_user_a_healthcheck_and_its_origin(image: str) ->
     assert config["Labels"]["org.opencontainers.image.licenses"] == "MIT"
 
 
-def test_image_holds_no_tools_to_build_or_break_in(image: str) -> None:
+def test_image_contains_no_build_or_attack_tools(image: str) -> None:
     assert shell(image, "for tool in gcc cc g++ make git; do command -v $tool; done; true") == ""
 
 
-def test_image_holds_nothing_that_others_may_write(image: str) -> None:
+def test_image_contains_no_world_writable_file(image: str) -> None:
     folders = "/app /venv /artifacts /models /opt/nginx-server /certs"
     script = f"find {folders} -perm -o+w ! -type l 2>/dev/null; find {folders} -name '*.key' 2>/dev/null; true"
     assert shell(image, script) == ""
 
 
-def test_api_image_holds_the_api_alone(compose: Any) -> None:
+def test_api_image_contains_only_the_api(compose: Any) -> None:
     packages = ["flask_app", "http_service", "model_artifact", "table_io", "tabular"]
     assert shell("flask-api", "ls /app").split() == packages
     assert shell("flask-api", "ls -A /artifacts/versions | wc -l").strip() == "1"
@@ -90,7 +90,7 @@ def test_api_image_holds_the_api_alone(compose: Any) -> None:
     assert docker("run", "--rm", "flask-api", "/venv/bin/python", "-c", script).stdout.strip() == "[]"
 
 
-def test_interface_image_holds_no_model(compose: Any) -> None:
+def test_interface_image_contains_no_model(compose: Any) -> None:
     assert shell("streamlit-ui", "ls -A /app").split() == [".streamlit", "streamlit_app", "table_io"]
     missing = "pip xgboost flask model_training"
     script = f"import importlib.util as u; print([name for name in {missing.split()} if u.find_spec(name)])"
@@ -99,7 +99,7 @@ def test_interface_image_holds_no_model(compose: Any) -> None:
 
 def test_api_image_is_small(compose: Any) -> None:
     own = layer_bytes("flask-api") - layer_bytes("python:3.13-slim")
-    # python:3.13-slim is 125 MB; a base of another origin may be larger, which says nothing about ours.
+    # python:3.13-slim is 125 MB; a base of another origin may be larger.
     assert own / 1e6 + 125 <= 450
 
 

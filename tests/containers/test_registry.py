@@ -19,7 +19,7 @@ from model_training.registry.registry import Registry, open_registry
 from model_training.training import train_version
 from tests.stacks import ComposeStack, free_ports, require_docker
 
-# Longer than anything here takes on a machine that has other work.
+# Longer than any step here takes on a busy machine.
 PATIENCE = 180.0
 
 
@@ -31,7 +31,7 @@ def docker(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
-    """Only the two that this is about, and the API twice: both share one cache."""
+    """MLflow's server and two containers of the API that share one cache."""
     require_docker()
     [port] = free_ports(1)
     stack = ComposeStack(
@@ -51,7 +51,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
 
 
 def served(stack: ComposeStack) -> list[str]:
-    """The version that each container of the API answers with; empty where one does not answer."""
+    """Return the version of each container of the API; empty if it does not answer."""
     answers = []
     for container in stack.containers("flask-api"):
         port = docker("port", container, "5000").rpartition(":")[2]
@@ -90,7 +90,7 @@ def test_containers_follow_the_champion_and_outlive_the_server(stack: ComposeSta
         train_version(load_iris(), lambda trees=trees: IrisModel(n_estimators=trees), store, test_size=0.2, seed=42)
         for trees in (3, 4)
     ]
-    # The image's own model, until there is a champion.
+    # The image's own model serves until a champion exists.
     assert first not in store.versions()
     for card in cards:
         registry.register(card)
@@ -99,7 +99,7 @@ def test_containers_follow_the_champion_and_outlive_the_server(stack: ComposeSta
 
     [server] = stack.containers("mlflow-server")
     docker("kill", server)
-    # One that starts now has nothing but what was cached.
+    # A container that starts now has only the cache.
     docker("restart", "-t", "5", stack.containers("flask-api")[0])
     eventually(lambda: set(served(stack)) == {cards[1].model_version})
     docker("start", server)
@@ -108,7 +108,7 @@ def test_containers_follow_the_champion_and_outlive_the_server(stack: ComposeSta
     eventually(lambda: set(served(stack)) == {cards[0].model_version})
 
 
-def test_the_servers_image_is_as_the_others(stack: ComposeStack) -> None:
+def test_the_servers_image_is_like_the_others(stack: ComposeStack) -> None:
     config = json.loads(docker("image", "inspect", "mlflow-server"))[0]["Config"]
     assert (config["User"], config["StopSignal"]) == ("10001:10001", "SIGTERM")
     assert config["Labels"]["org.opencontainers.image.title"] == "mlflow-server"
@@ -128,7 +128,7 @@ print([name for name in "pip scipy sklearn pyarrow matplotlib".split() if import
     assert own / 1e6 < 340
 
 
-def test_the_server_stops_when_it_is_told_to(stack: ComposeStack) -> None:
+def test_the_server_stops_on_its_signal(stack: ComposeStack) -> None:
     [container] = stack.containers("mlflow-server")
     docker("stop", "-t", "60", container)
     # 137 would be a kill.

@@ -1,4 +1,4 @@
-"""The training service under Compose: it shares a volume of models with the API, and nothing else."""
+"""The training service under Compose, which shares a volume of models with the API."""
 
 import time
 from typing import Any
@@ -11,7 +11,7 @@ from tests.containers.test_compose import docker, inspect, load
 
 @pytest.fixture
 def ask(compose: Any) -> Any:
-    """Ask the training service with the token that it made itself: ask("POST", "/rollback")."""
+    """Send requests to the training service with its generated token: ask("POST", "/rollback")."""
     [container] = compose.containers("training-api")
     token = docker("exec", container, "cat", "/training/admin-token").strip()
 
@@ -38,7 +38,7 @@ def serves(compose: Any, version: str) -> None:
 
 def test_a_job_trains_into_the_volume_that_the_api_reads(compose: Any, ask: Any) -> None:
     before = ask("GET", "/models").json()["champion"]
-    # The volume began with the image's own model.
+    # The volume first had the image's own model.
     serves(compose, before)
     queued = ask("POST", "/train", json={"data": "iris", "config": {"folds": 0, "parameters": {"n_estimators": 20}}})
     assert queued.status_code == 202, queued.text

@@ -1,4 +1,4 @@
-"""Two replicas of the interface under Compose: everything of one visitor reaches one of them."""
+"""Two replicas of the interface under Compose: all requests of a visitor reach one of them."""
 
 import json
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def test_pages_and_uploads_of_a_visitor_reach_one_replica(two: Any) -> None:
             visitor.headers["X-Request-ID"] = f"replica-{number}-again"
             for path in ("/_stcore/health", "/_stcore/host-config", "/batch", "/"):
                 assert visitor.get(two.base_url + path, timeout=20).ok
-            # An unknown session, which each replica refuses: only who was asked counts.
+            # Each replica rejects an unknown session; only the replica that answered matters.
             upload = visitor.put(f"{two.base_url}/_stcore/upload_file/none/none", files={"file": b"x"}, timeout=20)
             assert upload.status_code in (400, 403)
             marks.append(f"replica-{number}-again")

@@ -32,7 +32,7 @@ SWAPS = int(os.environ.get("SWAPS", "6"))
 SECONDS = float(os.environ.get("SWAP_SECONDS", "15"))
 CONNECTIONS = 8
 WORKERS = 2
-LONGEST_SWITCH_SECONDS = 5.0
+MAX_SWITCH_SECONDS = 5.0
 # Different enough that no two versions give one row the same probabilities.
 HYPERPARAMETERS = ({"n_estimators": 20, "max_depth": 2}, {"n_estimators": 60, "max_depth": 4, "learning_rate": 0.3})
 ROWS = load_iris().X[::7]
@@ -95,7 +95,7 @@ class Log:
 
     def wait_for(self, message: str, version: str, workers: int = WORKERS) -> list[float]:
         """Wait until that many workers have logged the message for the version; return when, in Unix time."""
-        deadline = time.monotonic() + 4 * LONGEST_SWITCH_SECONDS
+        deadline = time.monotonic() + 4 * MAX_SWITCH_SECONDS
         found: dict[int, float] = {}
         while len(found) < workers:
             assert time.monotonic() < deadline, f"only workers {list(found)} logged {message!r} for {version}"
@@ -182,4 +182,4 @@ def test_switches_under_load_fail_nothing_and_mix_nothing(store: ArtifactStore, 
     assert load.mixed == []
     assert set(load.answers) == set(versions)
     assert (load.answers - before).keys() == {serving}
-    assert slowest < LONGEST_SWITCH_SECONDS
+    assert slowest < MAX_SWITCH_SECONDS

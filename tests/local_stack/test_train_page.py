@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tests.stacks import ProcessStack
 from tests.system.test_browser import PATIENCE_MS, SIZES, Visits, launch, settle, spki_pin, visiting
 
-# A training takes seconds; on a small machine that is busy, a minute.
+# A training takes seconds, or a minute on a small and busy machine.
 TRAINING_MS = 180_000
 SEVEN = [(0.3, 0.2), (0.65, 0.2), (0.4, 0.85)]
 ZERO = [(0.5 + 0.17 * math.sin(step * math.pi / 12), 0.5 - 0.32 * math.cos(step * math.pi / 12)) for step in range(25)]
@@ -37,7 +37,7 @@ def visit(stack: ProcessStack) -> Iterator[Visits]:
 
 
 def processes(stack: ProcessStack) -> dict[int, str]:
-    """When each process of the API and of the user interface was started, by its id."""
+    """Return the start time of each process of the API and the user interface, by its id."""
     found, waiting = {}, [stack.process.pid if stack.process else 0]
     while waiting:
         parent = waiting.pop()
@@ -50,7 +50,7 @@ def processes(stack: ProcessStack) -> dict[int, str]:
 
 
 def model(stack: ProcessStack) -> dict[str, Any]:
-    """What all workers serve: one takes a switch up later than another."""
+    """Return the version that all workers serve; workers switch at different times."""
     answers: list[dict[str, Any]] = []
     deadline = time.monotonic() + 20
     while len(answers) < 20:
@@ -62,7 +62,7 @@ def model(stack: ProcessStack) -> dict[str, Any]:
 
 
 def make_champion(stack: ProcessStack, version: str) -> None:
-    """By hand, and wait until the API serves it."""
+    """Switch the pointer, and wait until the API serves the version."""
     head = {"Authorization": f"Bearer {stack.admin_token_file.read_text().strip()}"}
     requests.post(f"{stack.training_url}/models/{version}/activate", headers=head, timeout=10).raise_for_status()
     deadline = time.monotonic() + 20
@@ -119,9 +119,9 @@ def recognised(page: Page, name: str) -> None:
 
 
 @visiting
-def test_digits_are_trained_drawn_and_given_up_again_while_everything_runs_on(stack, visit):
+def test_digits_are_trained_drawn_and_rolled_back_without_a_restart(stack, visit):
     token = stack.admin_token_file.read_text().strip()
-    # Where a test begins anew, the one before may have left another.
+    # An earlier attempt of this test may have left another champion.
     first = min(folder.name for folder in (stack.store / "versions").iterdir())
     make_champion(stack, first)
     before, irises = processes(stack), model(stack)
@@ -133,7 +133,7 @@ def test_digits_are_trained_drawn_and_given_up_again_while_everything_runs_on(st
     expect(page.get_by_role("tab")).to_have_count(0)
     unlock(page, token)
 
-    # Train, watch, and see the new version serve.
+    # Train, watch, and wait until the new version serves.
     expect(page.get_by_text("1,797 rows, 64 features")).to_be_visible()
     page.get_by_role("button", name="Train", exact=True).click()
     page.get_by_role("button", name="Cancel").wait_for()
@@ -185,7 +185,7 @@ def test_digits_are_trained_drawn_and_given_up_again_while_everything_runs_on(st
     expect(page.get_by_text("is worse than the").first).to_be_visible()
     assert model(stack)["model_version"] == digits["model_version"]
 
-    # Back to the irises.
+    # Roll back to the irises.
     tab(page, "Versions")
     page.get_by_role("button", name="Roll back", exact=True).click()
     page.get_by_role("button", name="Roll back now").click()
@@ -200,7 +200,7 @@ def test_digits_are_trained_drawn_and_given_up_again_while_everything_runs_on(st
 
 
 @visiting
-def test_a_table_of_ones_own_is_uploaded_and_trained_from(stack, visit, tmp_path):
+def test_a_visitors_table_is_uploaded_and_trained_from(stack, visit, tmp_path):
     file = tmp_path / "boxes.csv"
     rows = [f"box {side},{side},{side * 2 + side % 3},{'large' if side > 20 else 'small'}" for side in range(40)]
     file.write_text("\n".join(["name,side,weight,size", *rows, ""]))

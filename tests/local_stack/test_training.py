@@ -64,7 +64,7 @@ class Load:
                     self.failed.append(f"{answer.status_code} {answer.text}")
 
     def until_all_answers_are_of(self, version: str) -> None:
-        """Wait until no other version answers any more."""
+        """Wait until only this version answers."""
         deadline = time.monotonic() + PATIENCE
         while True:
             before = self.answers.copy()

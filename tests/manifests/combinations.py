@@ -1,4 +1,4 @@
-"""Which overlays and components go together, and how a combination is rendered."""
+"""The valid combinations of overlays and components, and their rendering."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ Objects = dict[tuple[str, str], dict[str, Any]]
 
 OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
 COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
-# What each overlay lists already, and so is not added again.
+# The components that an overlay already lists.
 LISTED: dict[str, list[str]] = {
     name: [
         Path(path).name
@@ -25,9 +25,9 @@ LISTED: dict[str, list[str]] = {
     ]
     for name in OVERLAYS
 }
-# What has to be listed before it.
+# The components that must be listed before it.
 NEEDS = {"retraining": "model-store", "training-service": "model-store", "registry": "model-store"}
-# Every component on base and on every overlay; then those that meet in one object, together.
+# Every component on the base and on every overlay; then components that patch one object, together.
 TOGETHER = [
     ("canary", "shadow"),
     ("autoscaling", "canary", "network-policies"),
@@ -38,14 +38,14 @@ TOGETHER = [
     ("canary", "shadow", "model-store"),
     ("model-store", "retraining", "training-service"),
     ("shadow", "model-store", "retraining", "training-service", "registry", "network-policies"),
-    # The other way round.
+    # The opposite order.
     ("network-policies", "model-store", "registry", "training-service", "retraining", "autoscaling"),
     ("model-store", "retraining", "training-service", "registry"),
 ]
 
 
 def _combinations() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Name -> (what is built on, components added)."""
+    """Return by name: (the base or overlay, the added components)."""
     found: dict[str, tuple[str, tuple[str, ...]]] = {"k8s": ("k8s", ())}
     bases = {"k8s": [], **LISTED}
     for base, listed in bases.items():
@@ -53,7 +53,7 @@ def _combinations() -> dict[str, tuple[str, tuple[str, ...]]]:
         alone = [(NEEDS[name], name) if name in NEEDS else (name,) for name in COMPONENTS]
         added = [(), *alone, *TOGETHER]
         for components in added:
-            # Two autoscalers would pull at one Deployment.
+            # Two autoscalers must not scale one Deployment.
             scalers = {"autoscaling", "autoscaling-keda"} & {*listed, *components}
             if set(components) & set(listed) or len(scalers) > 1:
                 continue
@@ -65,7 +65,7 @@ COMBINATIONS = _combinations()
 
 
 def run_kustomize(folder: Path) -> subprocess.CompletedProcess[str]:
-    """`kubectl kustomize FOLDER`, whatever comes of it."""
+    """Run `kubectl kustomize FOLDER`; return the process, failed or not."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is missing: https://kubernetes.io/docs/tasks/tools/")
@@ -73,7 +73,7 @@ def run_kustomize(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def kustomize(folder: Path) -> str:
-    """What `kubectl kustomize FOLDER` prints."""
+    """Return the output of `kubectl kustomize FOLDER`."""
     run = run_kustomize(folder)
     assert run.returncode == 0, run.stderr
     # Kustomize warns here of fields that it will drop.
@@ -82,7 +82,7 @@ def kustomize(folder: Path) -> str:
 
 
 def parse(text: str) -> Objects:
-    """Every object, by (kind, name)."""
+    """Return every object, by (kind, name)."""
     documents = list(yaml.load_all(text, Loader=yaml.CSafeLoader))
     by_key = {(document["kind"], document["metadata"]["name"]): document for document in documents}
     assert len(by_key) == len(documents), "two objects of one kind have the same name"
@@ -90,7 +90,7 @@ def parse(text: str) -> Objects:
 
 
 def write_overlay(scratch: Path, base: str, components: Sequence[str], **more: Any) -> Path:
-    """An overlay like those of an operator, in an empty folder; more are further fields. Returns the folder."""
+    """Write an operator's overlay into an empty folder; `more` has further fields. Return the folder."""
     folder = ROOT / base
     kustomization = {
         "namespace": yaml.safe_load((folder / "kustomization.yaml").read_text()).get("namespace", "iris"),
@@ -103,12 +103,12 @@ def write_overlay(scratch: Path, base: str, components: Sequence[str], **more: A
 
 
 def render(name: str, scratch: Path) -> str:
-    """A combination, by its name, as the cluster gets it; scratch is an empty folder."""
+    """Render a combination by its name; scratch is an empty folder."""
     base, components = COMBINATIONS[name]
     return kustomize(write_overlay(scratch, base, components) if components else ROOT / base)
 
 
 def workloads_of(objects: Objects) -> dict[str, dict[str, Any]]:
-    """Every object that makes pods, by name."""
+    """Return every object that creates pods, by name."""
     kinds = {"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"}
     return {name: document for (kind, name), document in objects.items() if kind in kinds}

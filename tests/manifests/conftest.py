@@ -1,4 +1,4 @@
-"""The manifests as the cluster gets them: what `kubectl kustomize` prints."""
+"""The manifests as `kubectl kustomize` renders them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,19 +23,19 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def rendered_text(rendered: Callable[[str], str]) -> str:
-    """What `kubectl apply -k k8s/` applies."""
+    """The manifests that `kubectl apply -k k8s/` applies."""
     return rendered("k8s")
 
 
 @pytest.fixture(scope="session")
 def objects(rendered_text: str) -> Objects:
-    """The same, every object by (kind, name)."""
+    """The objects of `kubectl apply -k k8s/`, by (kind, name)."""
     return parse(rendered_text)
 
 
 @pytest.fixture(scope="session")
 def workloads(objects: Objects) -> dict[str, dict[str, Any]]:
-    """Every object that makes pods, by name."""
+    """Every object that creates pods, by name."""
     return workloads_of(objects)
 
 

@@ -1,4 +1,4 @@
-"""Names, ports, versions, settings and times mean the same in k8s/, the Dockerfiles, Compose, Nginx and the code."""
+"""Names, ports, versions, settings and times agree in k8s/, the Dockerfiles, Compose, Nginx and the code."""
 
 import re
 import tomllib
@@ -11,7 +11,7 @@ from streamlit import config as streamlit_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("flask-api", "streamlit-ui", "nginx-server")
-# Read by a library of ours, not by our own code.
+# A library reads these, not our own code.
 LIBRARY_SETTINGS = {"OMP_NUM_THREADS", "WEB_CONCURRENCY"}
 
 
@@ -167,13 +167,13 @@ def seconds(pattern: str, text: str) -> int:
 
 
 def pre_stop(objects: Any, part: str) -> int:
-    """Seconds."""
+    """Return the seconds of the preStop hook."""
     *_, command = container(objects, part)["lifecycle"]["preStop"]["exec"]["command"]
     return seconds(r"(\d+)$", command)
 
 
 def test_grace_periods_add_up(objects, settings):
-    """preStop + the time to finish what was accepted < the time until SIGKILL."""
+    """preStop + the time to finish accepted requests < the time until SIGKILL."""
     to_finish = {
         "flask-api": int(settings["GRACEFUL_TIMEOUT_SECONDS"]),
         "nginx-server": seconds(r"worker_shutdown_timeout (\d+)s;", read("nginx/nginx.conf.template")),
@@ -214,7 +214,7 @@ def test_workers_follow_the_cpu_limit(objects):
     for part, name in (("flask-api", "WEB_CONCURRENCY"), ("nginx-server", "NGINX_WORKERS")):
         (variable,) = [v for v in container(objects, part)["env"] if v["name"] == name]
         assert variable["valueFrom"]["resourceFieldRef"]["resource"] == "limits.cpu"
-        # Part of a core would be rounded up to a worker that is then throttled.
+        # A fraction of a core would become a whole worker, which is throttled.
         assert re.fullmatch(r"\d+", str(container(objects, part)["resources"]["limits"]["cpu"]))
 
 
@@ -240,7 +240,7 @@ def test_certificate_is_mounted_where_nginx_reads_it(objects, settings):
     (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "certs"]
     assert mount == {"name": "certs", "mountPath": settings["CERT_DIR"], "readOnly": True}
     assert volume["secret"] == {"secretName": "nginx-certs", "defaultMode": 0o440}
-    # The group of the files, without which 0440 would leave the key to root.
+    # The files' group: with mode 0440, only root could otherwise read the key.
     assert spec["securityContext"]["fsGroup"] == container(objects, "nginx-server")["securityContext"]["runAsGroup"]
 
 

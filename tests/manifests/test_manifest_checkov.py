@@ -1,4 +1,4 @@
-"""A maintained policy tool's opinion of the manifests, beside our own of test_manifest_policy.py.
+"""Checkov's policies for the manifests, in addition to our own in test_manifest_policy.py.
 
 Checkov pins versions that ours must not follow, so it lives in an environment of its own (another path: CHECKOV=...):
 
@@ -18,7 +18,7 @@ INSTALL = "checkov is missing: see the head of tests/manifests/test_manifest_che
 # Checks that do not apply, with the reason.
 JUSTIFIED = {
     "CKV_K8S_15": "Always would ask a registry for images that only the cluster has; tags are never reused",
-    "CKV_K8S_35": "Streamlit, MLflow and boto3 take theirs from the environment; of ours it is public keys and paths",
+    "CKV_K8S_35": "Streamlit, MLflow and boto3 read theirs from the environment; ours are public keys and paths",
     "CKV_K8S_40": "101 is the user of the official nginx image; the pod shares no folder with the host",
     "CKV_K8S_43": "a digest would tie the manifests to one registry's copy of images that everybody builds",
     "CKV2_K8S_6": "network-policies is a component, which staging and production have: not every cluster enforces it",
@@ -31,7 +31,7 @@ def check(folder: Path) -> dict[str, dict[str, set[str]]]:
     if checkov is None:
         pytest.skip(INSTALL)
     options = "--framework kubernetes --output json --skip-download --quiet"
-    # Status 1 means that a check failed, which is what we want to see.
+    # Status 1 means that a check failed.
     run = subprocess.run(
         [checkov, "--directory", str(folder), *options.split()],
         capture_output=True,
@@ -40,7 +40,7 @@ def check(folder: Path) -> dict[str, dict[str, set[str]]]:
         check=False,
     )
     report = json.loads(run.stdout)
-    # Nothing to check would pass, too.
+    # Without any files, Checkov would pass as well.
     assert report["summary"]["resource_count"] > 0 and report["summary"]["parsing_errors"] == 0, run.stderr
     failed: dict[str, dict[str, set[str]]] = {path.stem: {} for path in folder.iterdir()}
     for result in report["results"]["failed_checks"]:
@@ -66,7 +66,7 @@ CHECKED = [name for run in RUNS for name in run if name != PRIVILEGED]
 
 @pytest.fixture(scope="module")
 def failures(rendered, tmp_path_factory) -> dict[str, dict[str, set[str]]]:
-    """Of each combination, and of one with a privileged container."""
+    """The failed checks of each combination, and of one with a privileged container."""
     found = {}
     for names in RUNS:
         folder = tmp_path_factory.mktemp("checkov")
@@ -87,7 +87,7 @@ def test_checkov_finds_only_what_is_justified(failures, name):
 
 
 def test_every_justification_is_needed(failures):
-    """One that nothing needs any more would hide a later mistake."""
+    """An unused justification would hide a later mistake."""
     assert JUSTIFIED.keys() - {check_id for failed in failures.values() for check_id in failed} == set()
 
 

@@ -14,7 +14,7 @@ from training_service.settings import TrainingServiceSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = {"retraining": "model-training", "training-api": "model-training", "mlflow-server": "mlflow-server"}
-# Read by the job that the service starts, or by a library.
+# The job that the service starts, or a library, reads these.
 OF_JOBS = {"MODEL_SIGN_KEY", "OMP_NUM_THREADS"}
 
 
@@ -45,7 +45,7 @@ def _dockerfile(name: str) -> str:
 
 
 def _command(name: str) -> list[str]:
-    """The image's own."""
+    """Return the image's own command."""
     return json.loads(re.findall(r"^CMD (.+)$", _dockerfile(name), re.MULTILINE)[-1])
 
 
@@ -65,7 +65,7 @@ def test_name_and_port(objects: Objects, compose: dict[str, Any], name: str) -> 
     assert (service["port"], service["targetPort"]) == (int(port), "http")
     assert compose[name]["image"] == IMAGES[name]
     assert [published.rpartition(":")[2] for published in compose[name]["ports"]] == [port]
-    # What the image runs is what the cluster runs.
+    # The cluster does not override the image's command.
     assert "command" not in _container(objects, name) and "args" not in _container(objects, name)
 
 
@@ -76,7 +76,7 @@ def test_the_service_is_in_its_image() -> None:
         assert (ROOT / path).is_file()
 
 
-def test_mlflow_listens_where_it_is_asked() -> None:
+def test_mlflow_listens_on_the_configured_address() -> None:
     assert _command("mlflow-server") == ["mlflow", "server"]
     assert dict(re.findall(r"\b(MLFLOW_HOST|MLFLOW_PORT)=(\S+)", _dockerfile("mlflow-server"))) == {
         "MLFLOW_HOST": "0.0.0.0",
@@ -112,6 +112,6 @@ def test_folders_are_those_of_the_image(objects: Objects) -> None:
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_a_read_only_image_has_a_folder_for_the_rest(objects: Objects, name: str) -> None:
+def test_a_read_only_image_has_a_writable_folder(objects: Objects, name: str) -> None:
     assert re.search(r"\bHOME=/tmp\b", _dockerfile(name))
     assert "/tmp" in [mount["mountPath"] for mount in _container(objects, name)["volumeMounts"]]

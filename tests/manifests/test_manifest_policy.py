@@ -19,11 +19,11 @@ def pod_spec(workload: dict[str, Any]) -> dict[str, Any]:
 
 
 def identity(context: dict[str, Any]) -> Iterator[str]:
-    """Of a pod's or a container's securityContext."""
+    """Return user and group of a pod's or a container's securityContext."""
     if context.get("runAsNonRoot") is not True:
         yield "runAsNonRoot"
     for field in ("runAsUser", "runAsGroup"):
-        # A number: the kubelet cannot tell from a name in the image that it is not root (opa#1267).
+        # A number: the kubelet cannot verify that a user name of the image is not root (opa#1267).
         if not isinstance(context.get(field), int) or context[field] == 0:
             yield field
     if context.get("seccompProfile") != {"type": "RuntimeDefault"}:
@@ -89,7 +89,7 @@ def deployment_violations(deployment: dict[str, Any]) -> Iterator[str]:
         if not deployment.get(field):
             yield field
     if deployment.get("strategy") == {"type": "Recreate"}:
-        # Only for what cannot be two at once, even for a moment; serving always can.
+        # Only for a pod that must not run twice, even briefly; serving pods may.
         if deployment.get("replicas") != 1 or spec.get("priorityClassName"):
             yield "Recreate"
         return
@@ -105,7 +105,7 @@ def cron_job_violations(cron_job: dict[str, Any]) -> Iterator[str]:
     job = cron_job["jobTemplate"]["spec"]
     if cron_job.get("concurrencyPolicy") != "Forbid":
         yield "concurrencyPolicy"
-    # Without it a hundred missed times stop it for ever (kubernetes#42649).
+    # Without it, 100 missed starts stop the CronJob for ever (kubernetes#42649).
     for field in ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit", "timeZone"):
         if not cron_job.get(field):
             yield field
@@ -114,16 +114,16 @@ def cron_job_violations(cron_job: dict[str, Any]) -> Iterator[str]:
             yield field
     if not 0 <= job.get("backoffLimit", 6) <= 2:
         yield "backoffLimit"
-    # What podFailurePolicy needs.
+    # podFailurePolicy requires it.
     if job["template"]["spec"].get("restartPolicy") != "Never":
         yield "restartPolicy"
-    # Not before what answers requests.
+    # Must not have priority over serving pods.
     if job["template"]["spec"].get("priorityClassName"):
         yield "priorityClassName"
 
 
 def violations(workload: dict[str, Any]) -> list[str]:
-    """What of the policy a workload breaks; empty when nothing."""
+    """Return the rules that a workload violates."""
     spec = pod_spec(workload)
     found = list(identity(spec.get("securityContext", {})))
     for field in ("automountServiceAccountToken", "enableServiceLinks"):
@@ -219,7 +219,7 @@ CONTAINER = "template.spec.containers.0"
     ],
 )
 def test_the_policy_notices(workloads, path, value, complaint):
-    """The checker itself: each rule complains when the manifest breaks it (None removes the field)."""
+    """Test the checker itself: it reports each violated rule (None removes the field)."""
     broken = copy.deepcopy(workloads["flask-api"])
     _change(broken, path, value)
     assert complaint in violations(broken)

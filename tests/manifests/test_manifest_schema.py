@@ -1,4 +1,4 @@
-"""Every combination is valid for the oldest Kubernetes that is promised and for the newest that is known.
+"""Every combination is valid for the oldest supported Kubernetes and for the newest known one.
 
 Custom resources are held against the schemas of their own projects, in crds/.
 """
@@ -23,19 +23,19 @@ CRDS = {
 }
 
 
-# It reads megabytes of definitions for every object.
+# Cached: it reads megabytes of definitions for every object.
 kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
 kubernetes_validate.utils.all_versions = cache(kubernetes_validate.utils.all_versions)
 
 
 def closed(schema: Any) -> Any:
-    """The schema, but a field it does not know is an error, as `kubectl apply` has it by default."""
+    """Return the schema, with unknown fields as errors, as `kubectl apply` does by default."""
     if isinstance(schema, list):
         return [closed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     inner = {
-        # The names of fields are no keywords.
+        # Names of fields, not keywords of JSON Schema.
         key: {name: closed(field) for name, field in value.items()} if key == "properties" else closed(value)
         for key, value in schema.items()
     }
@@ -50,7 +50,7 @@ def validate(document: dict[str, Any], version: str) -> None:
         kubernetes_validate.validate(document, version, strict=True)
         return
     top = closed(schema)
-    # Kubernetes itself knows what is in there.
+    # The API server validates metadata itself.
     top["properties"]["metadata"] = {"type": "object"}
     jsonschema.Draft202012Validator(top).validate(document)
 
@@ -101,7 +101,7 @@ def test_a_misspelt_field_of_a_custom_resource_is_found(rendered, combination_na
 
 
 def test_every_file_is_reached():
-    """Without a kustomization that names it, a manifest is never applied."""
+    """A manifest that no kustomization lists is never applied."""
     named = set()
     for path in sorted((ROOT / "k8s").rglob("kustomization.yaml")):
         kustomization = yaml.safe_load(path.read_text())
@@ -115,7 +115,7 @@ def test_every_file_is_reached():
 
 
 def test_one_file_a_resource():
-    """A file holds one object and is called by its kind, so that an object is found by its name."""
+    """A file contains one object, and its name ends with the kind."""
     for path in sorted((ROOT / "k8s").rglob("*.yaml")):
         if path.name in {"kustomization.yaml", "resources.yaml"}:
             continue

@@ -1,4 +1,4 @@
-"""The components that train: what they need, who may call whom, and how a training ends."""
+"""The components that train: their needs, their network policies, and the end of a training."""
 
 import os
 import re
@@ -21,7 +21,7 @@ ALL = "k8s+shadow+model-store+retraining+training-service+registry+network-polic
 
 
 def pod(workload: dict[str, Any]) -> dict[str, Any]:
-    """The template of its pods."""
+    """Return the template of its pods."""
     job = workload["spec"]["jobTemplate"] if workload["kind"] == "CronJob" else workload
     return job["spec"]["template"]
 
@@ -32,12 +32,12 @@ def container(workload: dict[str, Any]) -> dict[str, Any]:
 
 
 def environment(container: dict[str, Any]) -> dict[str, Any]:
-    """Name -> value, or where it comes from."""
+    """Return name -> value, or its source."""
     return {variable["name"]: variable.get("value", variable.get("valueFrom")) for variable in container["env"]}
 
 
 def volumes(workload: dict[str, Any], container: dict[str, Any]) -> dict[str, tuple[str, bool]]:
-    """Mount path -> (claim, Secret or ConfigMap; may it write)."""
+    """Return mount path -> (claim, Secret or ConfigMap; is it writable)."""
     kinds = {"persistentVolumeClaim": "claimName", "secret": "secretName", "configMap": "name"}
     named = {
         volume["name"]: volume[kind][key]
@@ -54,7 +54,7 @@ def volumes(workload: dict[str, Any], container: dict[str, Any]) -> dict[str, tu
 
 @pytest.fixture(scope="module")
 def trained(rendered: Callable[[str], str]) -> Objects:
-    """With all that trains, and the volume as registry."""
+    """The base with all training components, and the volume as registry."""
     return parse(rendered(TRAINING))
 
 
@@ -79,10 +79,10 @@ def test_the_api_serves_from_the_volume_and_only_reads_it(trained: Objects) -> N
     assert volumes(api, container(api)) == {"/models": ("models", False)}
 
 
-def test_the_registry_lets_the_api_keep_what_it_gets(everything: Objects) -> None:
+def test_the_api_can_cache_models_of_the_registry(everything: Objects) -> None:
     api = everything["Deployment", "flask-api"]
     assert volumes(api, container(api)) == {"/models": ("models", True)}
-    # What base has is there still.
+    # The base's values are still present.
     assert container(api)["envFrom"][0]["configMapRef"]["name"].startswith("iris-config-")
 
 
@@ -94,7 +94,7 @@ def test_a_new_volume_begins_with_the_model_of_the_image(trained: Objects) -> No
     assert image and first["command"] == ["python", "-m", "model_artifact.commands.store", "seed", image[1]]
     assert environment(first)["MODEL_STORE"] == "/models"
     assert volumes(api, first) == {"/models": ("models", True)}
-    # Else an unsigned model would be current where the API takes none.
+    # Otherwise an unsigned model would be current where the API rejects it.
     assert environment(first)["MODEL_PUBLIC_KEY"] == environment(container(api))["MODEL_PUBLIC_KEY"]
 
 
@@ -127,14 +127,14 @@ def test_the_shadow_is_compared_to_the_volume_s_champion(everything: Objects) ->
     assert not pod(shadow)["spec"].get("initContainers")
 
 
-def test_challengers_serve_what_is_in_their_image(rendered: Callable[[str], str]) -> None:
+def test_challengers_serve_the_model_of_their_image(rendered: Callable[[str], str]) -> None:
     objects = parse(rendered("k8s+canary+shadow+model-store"))
     for name in ("flask-api-canary", "flask-api-shadow"):
         assert "MODEL_STORE" not in environment(container(objects["Deployment", name]))
 
 
 def advice(component: str) -> list[dict[str, Any]]:
-    """The patches for an overlay that the head of a component shows."""
+    """Return the patches for an overlay in the comment at the top of a component."""
     comment = (ROOT / f"k8s/components/{component}/kustomization.yaml").read_text()
     block = re.search(r"^#   patches:\n(?:#    .*\n)+", comment, re.MULTILINE)
     assert block
@@ -194,12 +194,12 @@ def test_an_overlay_with_its_own_configuration_and_time(tmp_path: Path) -> None:
 def test_a_rejected_model_fails_the_job_at_once(trained: Objects) -> None:
     job = trained["CronJob", "retraining"]["spec"]["jobTemplate"]["spec"]
     disruption, final = job["podFailurePolicy"]["rules"]
-    # First, since a drained pod also ends with a status.
+    # First, since a drained pod also has an exit status.
     assert disruption["action"] == "Ignore" and disruption["onPodConditions"][0]["type"] == "DisruptionTarget"
     assert final["action"] == "FailJob"
     exits = final["onExitCodes"]
     assert exits["containerName"] == container(trained["CronJob", "retraining"])["name"]
-    # What failed for a moment, status 1, is tried again.
+    # A temporary failure, status 1, is tried again.
     assert (exits["operator"], exits["values"]) == ("In", [USAGE, REJECTED])
 
 
@@ -218,7 +218,7 @@ def test_the_ui_knows_the_training_service(trained: Objects) -> None:
     assert address == f"http://training-api:{port['port']}"
 
 
-def test_nothing_leads_to_it_from_outside(everything: Objects) -> None:
+def test_it_is_not_reachable_from_outside(everything: Objects) -> None:
     assert everything["Service", "training-api"]["spec"]["type"] == "ClusterIP"
     assert everything["Service", "mlflow-server"]["spec"]["type"] == "ClusterIP"
     nginx = yaml.safe_dump(pod(everything["Deployment", "nginx-server"]))
@@ -236,7 +236,7 @@ def test_the_admin_token_is_a_file_of_a_secret_that_must_exist(trained: Objects)
     assert volumes(service, container(service))["/admin"] == ("training-admin", False)
 
 
-def test_a_greedy_job_fails_before_the_container_does(trained: Objects) -> None:
+def test_a_job_reaches_its_memory_limit_before_the_container(trained: Objects) -> None:
     service = container(trained["Deployment", "training-api"])
     limit = re.fullmatch(r"(\d+)Gi", service["resources"]["limits"]["memory"])
     needed = int(environment(service)["JOB_MEMORY_MB"]) + 2 * int(environment(service)["INSPECT_MEMORY_MB"]) + 256
@@ -292,13 +292,13 @@ def test_without_the_registry_nothing_is_missing(trained: Objects, name: str) ->
         assert reference == {"name": "registry-client", "optional": True}
 
 
-def test_where_mlflow_keeps_things_is_in_a_secret_that_must_exist(everything: Objects) -> None:
+def test_mlflows_storage_is_in_a_secret_that_must_exist(everything: Objects) -> None:
     server = everything["Deployment", "mlflow-server"]
     (tables,) = pod(server)["spec"]["initContainers"]
     for found in (container(server), tables):
         uri = environment(found)["MLFLOW_BACKEND_STORE_URI"]["secretKeyRef"]
         assert uri == {"name": "mlflow-storage", "key": "MLFLOW_BACKEND_STORE_URI"}
-    # The Secret last: it goes before the ConfigMap.
+    # The Secret last: it overrides the ConfigMap.
     settings, secret = container(server)["envFrom"]
     assert secret == {"secretRef": {"name": "mlflow-storage"}}
     public = everything["ConfigMap", settings["configMapRef"]["name"]]["data"]
@@ -307,7 +307,7 @@ def test_where_mlflow_keeps_things_is_in_a_secret_that_must_exist(everything: Ob
     assert "MLFLOW_BACKEND_STORE_URI" in keys and not keys & public.keys()
 
 
-# Who may call whom
+# Network policies
 
 
 def _selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
@@ -329,7 +329,7 @@ def _admits(rules: list[dict[str, Any]], side: str, other: dict[str, str], port:
 
 
 def may_call(objects: Objects, caller: str, called: str, port: int) -> bool:
-    """What a network that enforces the policies lets through, between two pods of the namespace."""
+    """Return whether the policies allow a call between two pods of the namespace."""
     workloads = workloads_of(objects)
     labels = {name: pod(workloads[name])["metadata"]["labels"] for name in (caller, called)}
     policies = [document["spec"] for (kind, _), document in objects.items() if kind == "NetworkPolicy"]
@@ -366,7 +366,7 @@ def test_policies_allow_the_necessary_calls_only(everything: Objects) -> None:
     assert found == CALLS
 
 
-def test_without_policies_for_all_the_training_service_and_mlflow_still_choose(rendered: Callable[[str], str]) -> None:
+def test_the_training_service_and_mlflow_have_policies_of_their_own(rendered: Callable[[str], str]) -> None:
     objects = parse(rendered(ALL.removesuffix("+network-policies").replace("+shadow", "")))
     for called, port in (("training-api", 5001), ("mlflow-server", 5002), ("retraining", 5001)):
         callers = {name for name in workloads_of(objects) if name != called and may_call(objects, name, called, port)}
@@ -375,7 +375,7 @@ def test_without_policies_for_all_the_training_service_and_mlflow_still_choose(r
 
 
 def test_the_api_alone_makes_no_calls(rendered: Callable[[str], str]) -> None:
-    """Without the registry it has no way out of its pod, not even to ask for a name."""
+    """Without the registry, its pod has no egress, DNS included."""
     objects = parse(rendered("k8s+network-policies"))
     labels = pod(objects["Deployment", "flask-api"])["metadata"]["labels"]
     ways = [
@@ -387,7 +387,7 @@ def test_the_api_alone_makes_no_calls(rendered: Callable[[str], str]) -> None:
     assert ways == []
 
 
-def test_mlflow_reaches_its_storage_and_asks_for_names(everything: Objects) -> None:
+def test_mlflow_reaches_its_storage_and_dns(everything: Objects) -> None:
     labels = pod(everything["Deployment", "mlflow-server"])["metadata"]["labels"]
     ways = {
         entry["port"]

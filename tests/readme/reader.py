@@ -22,7 +22,7 @@ _END_OF_BLOCK = "--- end of block ---"
 
 @dataclass
 class Reader:
-    """Somebody who has cloned the repository into `folder` and installed it."""
+    """A reader who has cloned the repository into `folder` and installed it."""
 
     folder: Path
     environ: dict[str, str]
@@ -54,7 +54,7 @@ class Reader:
         return cls(ROOT, _environ(**environ))
 
     def read(self, document: str, way: str = "", **replacements: str) -> list[str]:
-        """Run a document's blocks of a way; return what each has printed.
+        """Run a document's blocks of a way; return the output of each.
 
         A replacement such as URL="https://localhost:9443" changes the one assignment of that variable. No other line
         may contain an address of this machine.
@@ -73,7 +73,7 @@ class Reader:
         return printed
 
     def run(self, script: str) -> str:
-        """Run a script in one shell, which ends at the first command that fails; return what it has printed."""
+        """Run a script in one shell, which ends at the first command that fails; return its output."""
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=self.folder,
@@ -93,7 +93,7 @@ def _environ(**environ: str) -> dict[str, str]:
 
 
 def shape(value: object) -> object:
-    """Return the value with what differs from model to model replaced: what an example can promise."""
+    """Return the value with the parts replaced that differ between models."""
     if isinstance(value, dict):
         return {name: shape(item) for name, item in value.items() if name not in ("model_version", "request_id")}
     if isinstance(value, list):

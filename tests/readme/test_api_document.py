@@ -1,4 +1,4 @@
-"""docs/api.md: every command gives the answer of the document, which has every path and status."""
+"""docs/api.md: every command gives the documented answer, and every path and status is documented."""
 
 import contextlib
 import hashlib
@@ -48,13 +48,13 @@ def check(place: Place, part: str, command: str, kind: str, answer: str) -> None
 
 
 def roughly(text: str) -> str:
-    """Without what differs from model to model: versions, and the digits of probabilities."""
+    """Return the text without versions and digits of probabilities, which differ between models."""
     text = re.sub(r"\b\d{8}-\d{6}-[0-9a-f]{8}\b", "VERSION", text)
     return re.sub(r"\b0\.\d{3,}(e-\d+)?|\b\d\.\d+e-\d+", "0.5", text)
 
 
 def cut(value: Any, pattern: Any) -> Any:
-    """Of an object only the members that the pattern has, down to any depth."""
+    """Return only the members that the pattern has, at any depth."""
     if isinstance(pattern, dict) and isinstance(value, dict):
         return {name: cut(value.get(name), member) for name, member in pattern.items()}
     return value
@@ -86,7 +86,7 @@ def test_examples_of_nginx(process_stack: ProcessStack, part: str, command: str,
 
 @pytest.fixture(scope="module")
 def start_api() -> Iterator[Callable[..., str]]:
-    """Run Gunicorn alone with settings, until the module's end; returns its address."""
+    """Run Gunicorn alone with settings, until the module's end; return its address."""
     with contextlib.ExitStack() as stack:
 
         def start(**settings: str) -> str:
@@ -150,12 +150,12 @@ def test_examples_with_limits(limited_stack: ProcessStack, part: str, command: s
 
 def test_every_block_is_run() -> None:
     assert {block[0] for block in BLOCKS} == {"api", "direct", "nginx", "empty", "keys", "limits"}
-    # All but the one that sets the address, which no other repeats.
+    # All except the block that sets the address.
     assert DOCUMENT.count("```sh") == len(BLOCKS) + 1
     assert DOCUMENT.count("```sh\nURL=http://localhost:5000\n```") == DOCUMENT.count("localhost:5000") == 1
 
 
-def test_every_path_and_status_of_the_openapi_document_is_there(process_stack: ProcessStack) -> None:
+def test_every_path_and_status_of_the_openapi_document_is_documented(process_stack: ProcessStack) -> None:
     document = json.loads(Reader.at_checkout(URL=process_stack.api_url).run("curl $URL/openapi.json"))
     for path, operations in document["paths"].items():
         shown = path.replace("/versions/{version}", "").replace("{name}", "iris")

@@ -1,4 +1,4 @@
-"""The runbook names what exists."""
+"""docs/operations.md: everything that it names exists."""
 
 import fcntl
 import re
@@ -36,7 +36,7 @@ def test_commands_name_objects_that_exist(tmp_path: Path) -> None:
 
 
 def _commands() -> list[str]:
-    """Every kubectl command, in a block or in a line."""
+    """Return every kubectl command, in a block or in a line."""
     return re.findall(r"kubectl [^`\n]+", TEXT)
 
 
@@ -46,7 +46,7 @@ def test_the_pod_for_tables_is_admitted_and_uses_claims_that_exist(tmp_path: Pat
     manifest = yaml.safe_load(block[1])
     kubernetes_validate.validate(manifest, "1.28", strict=True)
     spec = manifest["spec"]
-    # What Pod Security "restricted" asks for.
+    # Pod Security "restricted" requires these.
     assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["seccompProfile"]["type"]
     [container] = spec["containers"]
     assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
@@ -62,7 +62,7 @@ def test_the_table_has_every_status_of_a_training() -> None:
 
 
 def test_the_line_for_cron_trains(tmp_path: Path) -> None:
-    """In a clone, at a time of the test's own."""
+    """Run in a clone, with a time chosen by the test."""
     [line] = re.findall(r"<!-- tested: cron -->\n```cron\n(.+)\n```", TEXT)
     fields = line.split(maxsplit=5)
     assert re.fullmatch(r"[\d*]+", "".join(fields[:5]))
@@ -70,7 +70,7 @@ def test_the_line_for_cron_trains(tmp_path: Path) -> None:
     (tmp_path / ".run").mkdir()
     (tmp_path / "training.toml").write_text("folds = 0\n[parameters]\nn_estimators = 5\n")
     command = fields[5].replace("/srv/iris", str(tmp_path))
-    # As cron does it: by sh, with hardly any environment.
+    # As cron: with sh and a minimal environment.
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
 
     def run() -> subprocess.CompletedProcess[str]:
@@ -103,13 +103,13 @@ def test_files_and_settings_that_it_names_exist() -> None:
         assert re.search(rf"\b({setting}|{setting.lower()})\b", source + compose), setting
 
 
-def test_workers_are_as_many_as_it_says() -> None:
+def test_the_number_of_workers_is_as_documented() -> None:
     deployment = yaml.safe_load((ROOT / "k8s/base/flask-api/deployment.yaml").read_text())
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert f"`limits.cpu: {container['resources']['limits']['cpu']}` are two workers" in TEXT
 
 
-def test_autoscalers_start_where_the_measured_cost_says() -> None:
+def test_autoscalers_start_at_the_measured_cost() -> None:
     """65 us of CPU a request, so that 15,000 fill a core."""
     [row] = re.findall(r"per core of `flask-api` \| ([0-9,]+) by CPU: (\d+) us", TEXT)
     per_core = int(row[0].replace(",", ""))

@@ -30,7 +30,7 @@ def test_commands_for_make_run(process_stack: ProcessStack, tmp_path: Path) -> N
 
 
 def test_commands_for_compose(compose: ComposeStack, tmp_path: Path) -> None:
-    # Other projects on the machine may have a container of that name.
+    # Another project on the machine may use that container name.
     reader = Reader.with_clone(tmp_path, NGINX=f"{compose.project}.nginx-server")
     (ready,) = reader.read("README.md", "compose", URL=compose.base_url, name="$NGINX")
     assert json.loads(ready)["status"] == "ready"

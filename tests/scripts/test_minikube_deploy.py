@@ -1,4 +1,4 @@
-"""What minikube-deploy.sh does, step by step, against recording stand-ins of minikube, kubectl and curl.
+"""minikube-deploy.sh, step by step, with recording stand-ins for minikube, kubectl and curl.
 
 Only the script's own decisions are under test here. Real are the files it hashes, the certificates it makes, and the
 overlay, which the real kubectl renders. BASH_UNDER_TEST=/path/to/bash-3.2 runs it with macOS's version.
@@ -16,9 +16,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 BASH = os.environ.get("BASH_UNDER_TEST") or shutil.which("bash")
-# What images are built from, and the manifests.
+# The sources of the images, and the manifests.
 COPIED = [*re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), re.MULTILINE), "k8s"]
-# What the script uses beside the tools it checks for.
+# Programs of the script except the tools it checks for.
 COMMON_TOOLS = "awk cat chmod cut dirname env find grep mkdir mktemp mv rm sed sh sleep sort tail touch tr uname"
 
 MINIKUBE = r"""
@@ -107,7 +107,7 @@ class Lab:
         return [call for call in (self.state / "calls").read_text().splitlines() if call.startswith(beginning)]
 
     def images(self) -> dict[str, str]:
-        """Name and tag of every container that was applied."""
+        """Return name and tag of every applied container."""
         documents = yaml.safe_load_all((self.state / "applied.yaml").read_text())
         names = [
             d["spec"]["template"]["spec"]["containers"][0]["image"] for d in documents if d["kind"] == "Deployment"
@@ -131,7 +131,7 @@ def first_deployment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def deployed(first_deployment: Path, tmp_path: Path) -> Lab:
-    """A clone that was deployed, of the test's own."""
+    """A test's own copy of a deployed clone."""
     folder = shutil.copytree(first_deployment, tmp_path / "lab", symlinks=True)
     return Lab(folder / "clone", folder / "tools", folder / "state")
 
@@ -190,7 +190,7 @@ def test_second_deployment_builds_and_starts_nothing(deployed):
     applied, cookie = (deployed.state / "applied.yaml").read_text(), (deployed.state / "cookie").read_text()
     assert deployed.run().returncode == 0
     assert not deployed.calls("minikube -p lab start") and not deployed.calls("minikube -p lab image build")
-    # Nothing changed, so no pod is started anew.
+    # Nothing changed, so no pod restarts.
     assert (deployed.state / "applied.yaml").read_text() == applied
     assert (deployed.state / "cookie").read_text() == cookie
 
@@ -230,7 +230,7 @@ def test_tag_follows_the_executable_bit(deployed):
     assert {name for name, tag in deployed.images().items() if tag != before[name]} == {"nginx-server"}
 
 
-def test_changed_settings_start_the_pods_anew(lab):
+def test_changed_settings_restart_the_pods(lab):
     def pods() -> list[dict]:
         documents = yaml.safe_load_all((lab.state / "applied.yaml").read_text())
         return [d["spec"]["template"] for d in documents if d["kind"] == "Deployment"]
@@ -296,7 +296,7 @@ def test_the_registry_asks_for_its_storage_first(lab):
 
 
 @pytest.mark.parametrize("arguments", [("--with",), ("--with", "canary"), (*TRAINING, "--all")])
-def test_components_that_it_does_not_know(lab, arguments):
+def test_unknown_components_are_rejected(lab, arguments):
     run = lab.run(*arguments)
     assert run.returncode == 1
     assert "--with takes" in run.stderr or "unknown argument: --all" in run.stderr
@@ -362,7 +362,7 @@ def test_no_answer_fails(lab):
     assert run.returncode == 1 and "POST /predict through Nginx failed" in run.stderr
 
 
-def test_delete_removes_only_what_is_ours(deployed):
+def test_delete_removes_only_the_stack(deployed):
     run = deployed.run("--delete")
     assert run.returncode == 0, run.stderr
     assert deployed.calls("kubectl --context lab -n iris delete namespace iris")

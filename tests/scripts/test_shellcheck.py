@@ -1,4 +1,4 @@
-"""Every shell script of the project is clean for shellcheck, those without a suffix too."""
+"""shellcheck finds nothing in any shell script of the project, with or without a suffix."""
 
 import re
 import subprocess

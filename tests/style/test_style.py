@@ -1,4 +1,4 @@
-"""The house style, checked by the tools that know it."""
+"""The code style, checked by ruff and mypy."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Where the black-box suite finds the running system.
+"""The address of the running system for the black-box tests.
 
 Nothing here or in this folder imports the project: the suite needs an address and nothing else, so that the
 same tests run against local processes, Docker Compose and Kubernetes.

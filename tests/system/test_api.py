@@ -30,7 +30,7 @@ def post_raw(ask: Ask, body: bytes | str, content_type: str | None = "applicatio
 
 
 def assert_problem(response: requests.Response, status: int) -> dict[str, Any]:
-    """The answer is a complete problem document; returns it."""
+    """Check that the answer is a complete problem document; return it."""
     assert response.status_code == status, response.text
     assert response.headers["Content-Type"] == "application/problem+json"
     problem = response.json()
@@ -54,7 +54,7 @@ def test_one_row_by_name(ask: Ask) -> None:
     assert "warnings" not in body
 
 
-def test_both_forms_and_any_order_answer_alike(ask: Ask) -> None:
+def test_both_forms_in_any_order_give_the_same_answer(ask: Ask) -> None:
     backwards = dict(reversed(SETOSA.items()))
     forms = [SETOSA, backwards, {"features": list(SETOSA.values())}]
     assert len({json.dumps(ask("POST", "/predict", json=form).json()["probabilities"]) for form in forms}) == 1
@@ -122,7 +122,7 @@ def test_a_body_at_the_limit_is_read(ask: Ask) -> None:
     assert post_raw(ask, body + b" " * (4_194_304 - len(body))).status_code == 200
 
 
-def test_a_chunked_body_over_the_limit_is_refused(ask: Ask) -> None:
+def test_a_chunked_body_over_the_limit_is_rejected(ask: Ask) -> None:
     response = ask(
         "POST", "/predict", data=(b" " * 65536 for _ in range(65)), headers={"Content-Type": "application/json"}
     )

@@ -1,4 +1,4 @@
-"""A person's visit with a real browser, through Nginx and TLS, on a desktop and on a phone."""
+"""A visit with a real browser, through Nginx and TLS, on a desktop and on a phone."""
 
 import base64
 import csv
@@ -40,7 +40,7 @@ ARGUMENTS = [
 
 
 def spki_pin(url: str, ca_cert: str) -> str:
-    """The hash of the public key of a server's certificate, which is checked against `ca_cert` on the way."""
+    """Return the hash of the public key of a server's certificate, verified with `ca_cert`."""
     address = urlsplit(url)
     context = ssl.create_default_context(cafile=ca_cert)
     with (
@@ -68,7 +68,7 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="module")
 def browser(playwright, target) -> Iterator[Browser]:
-    # Chromium takes no file of authorities, but it can be told which key to expect, and no other will do.
+    # Chromium reads no CA file, but accepts the hash of the only valid key.
     pin = spki_pin(target.base_url, target.ca_cert) if target.ca_cert else ""
     browser = launch(playwright, f"--ignore-certificate-errors-spki-list={pin}")
     yield browser
@@ -76,7 +76,7 @@ def browser(playwright, target) -> Iterator[Browser]:
 
 
 class Visits:
-    """Opens the UI, each time as a new visitor, and notes what fails and what goes to another host."""
+    """Open the UI, each time as a new visitor; record failures and requests to other hosts."""
 
     def __init__(self, browser: Browser, target: Any) -> None:
         self.browser, self.target = browser, target
@@ -108,13 +108,13 @@ class Visits:
             self.problems.append(f"request to another host: {url}")
 
     def note(self, problem: str) -> None:
-        # A reload breaks off what the page was still fetching. Streamlit looks for its server below a page's address
+        # A reload aborts the page's running requests. Streamlit looks for its server below a page's address
         # first, and for it at the root when that is not found.
         if "ERR_ABORTED" not in problem and not re.search(r"404 .*/[a-z-]+/_stcore/(health|host-config)", problem):
             self.problems.append(problem)
 
     def end(self) -> list[str]:
-        """Close all windows; returns the problems since the last end."""
+        """Close all windows; return the problems since the last call."""
         for context in self.contexts:
             context.close()
         problems = self.problems
@@ -130,7 +130,7 @@ def visit(browser, target) -> Iterator[Visits]:
 
 
 def visiting(test: Callable[..., None]) -> Callable[..., None]:
-    """A test with visits: nothing may fail in the browser, and it begins anew if a network of the machine changed."""
+    """Run a test in which nothing may fail in the browser; repeat it if a network of the machine changed."""
 
     @functools.wraps(test)
     def run(visit: Visits, **fixtures: Any) -> None:
@@ -141,7 +141,7 @@ def visiting(test: Callable[..., None]) -> Callable[..., None]:
             except (Error, AssertionError) as error:
                 failure = error
             problems = visit.end()
-            # Chromium breaks off what it is fetching when a network comes or goes, such as that of a container.
+            # Chromium aborts running requests when a network, such as a container's, appears or disappears.
             if attempt < 3 and "ERR_NETWORK_CHANGED" in f"{problems} {failure}":
                 continue
             if failure:
@@ -162,7 +162,7 @@ def sliders(page: Page):
 
 
 def settle(page: Page) -> None:
-    """Wait until the page's script has run to its end and the browser has the parts that it fetches late."""
+    """Wait until the page's script has ended and the browser has its lazily loaded parts."""
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=PATIENCE_MS)
     page.get_by_role("heading", level=1).wait_for()
 
@@ -175,12 +175,12 @@ def answered(page: Page) -> None:
 
 
 def chart(page: Page, words: str) -> Locator:
-    """The chart whose text for screen readers begins so."""
+    """Return the chart whose text for screen readers starts with this."""
     return page.locator(f'[data-testid=stVegaLiteChart][aria-label^="{words}"]')
 
 
 def press(page: Page, slider: Locator, key: str, times: int = 1) -> None:
-    """Move a slider by keyboard, and wait for what the page makes of it."""
+    """Move a slider by keyboard, and wait for the result."""
     before = page.url
     slider.focus()
     for _ in range(times):
@@ -202,7 +202,7 @@ def row_of_the_address(page: Page) -> dict[str, float]:
 
 
 def check_against_api(page: Page, http, target) -> None:
-    """What the page shows is what the API answers for the values in the page's address."""
+    """Compare the page with the API's answer for the values in the page's address."""
     answer = http.post(f"{target.base_url}/explain", json=row_of_the_address(page), timeout=10).json()
     expect(page.get_by_role("heading", level=2)).to_have_text(answer["class_name"])
     expect(chart(page, "Probabilities")).to_be_visible()
@@ -216,7 +216,7 @@ def check_against_api(page: Page, http, target) -> None:
 
 
 def luminance(page: Page) -> float:
-    """Brightness of the page's background, 0 to 1."""
+    """Return the brightness of the page's background, 0 to 1."""
     colour = page.get_by_test_id("stApp").evaluate("node => getComputedStyle(node).backgroundColor")
     red, green, blue = (int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")[:3])
     return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255
@@ -237,7 +237,7 @@ def test_move_a_slider_and_predict(visit, card, http, target, size):
     moved = inputs(page)[0]
     assert moved > before[0]
 
-    # Each press is a run of its own, and the address follows the last one.
+    # Each key press runs the script, and the address has the last value.
     first = card["features"][0]["name"]
     deadline = time.monotonic() + PATIENCE_MS / 1000
     while row_of_the_address(page)[first] != pytest.approx(moved) and time.monotonic() < deadline:
@@ -294,7 +294,7 @@ def test_garbage_in_the_address_is_harmless(visit, card):
 
 
 @visiting
-def test_copied_curl_command_gives_what_the_page_shows(visit, target):
+def test_copied_curl_command_gives_the_pages_result(visit, target):
     page = visit()
     answered(page)
     page.get_by_text("Copy as curl").click()
@@ -360,7 +360,7 @@ def test_200000_rows_are_uploaded_scored_and_downloaded(visit, card, http, targe
     page.get_by_role("button", name=f"Predict {ROWS:,} rows").click(timeout=60_000)
     page.get_by_role("button", name="Predict another table").wait_for(timeout=120_000)
     expect(page.get_by_test_id("stMetric").first).to_contain_text(f"{ROWS:,}")
-    # The browser lives: it answers, and goes to another page of the table at once.
+    # The browser is responsive: it shows another page of the table at once.
     began = time.monotonic()
     page.get_by_role("button", name="Page 2", exact=True).click()
     settle(page)
@@ -378,7 +378,7 @@ def test_200000_rows_are_uploaded_scored_and_downloaded(visit, card, http, targe
     assert [given[0][name] for name in names] == [column[0] for column in columns]
 
 
-def test_another_key_is_refused(playwright, target):
+def test_another_key_is_rejected(playwright, target):
     if not target.ca_cert:
         pytest.skip("Nothing to check certificates with: set CA_CERT")
     browser = launch(playwright, "--ignore-certificate-errors-spki-list=" + base64.b64encode(bytes(32)).decode())

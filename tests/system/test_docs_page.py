@@ -26,13 +26,13 @@ def _launch(playwright: Playwright, target: Any) -> Browser:
 
 @pytest.fixture
 def problems() -> list[str]:
-    """What failed in the browser, and what went to another host."""
+    """Failures in the browser, and requests to other hosts."""
     return []
 
 
 @pytest.fixture(params=["/docs", "/docs/"])
 def page(request: pytest.FixtureRequest, browser: Browser, target: Any, problems: list[str]) -> Iterator[Page]:
-    """The page as a new visitor sees it."""
+    """The page of a new visitor."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, ignore_https_errors=not target.ca_cert)
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
@@ -69,15 +69,15 @@ def test_page_shows_every_path_and_predicts(page: Page, problems: list[str], htt
     assert problems == []
 
 
-def test_errors_of_the_document_are_none(page: Page, problems: list[str]) -> None:
-    """Swagger UI lists what it cannot resolve above the first operation."""
+def test_the_document_has_no_errors(page: Page, problems: list[str]) -> None:
+    """Swagger UI lists unresolved references above the first operation."""
     page.locator("#operations-model-model .opblock-summary-control").click()
     expect(page.locator("#operations-model-model .responses-table").first).to_contain_text("feature_importance")
     expect(page.locator(".errors-wrapper")).to_have_count(0)
     assert problems == []
 
 
-def test_page_may_load_nothing_from_elsewhere(http: Any, target: Any) -> None:
+def test_page_loads_nothing_from_another_host(http: Any, target: Any) -> None:
     answer = http.get(f"{target.base_url}/docs")
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "script-src 'self';" in policy

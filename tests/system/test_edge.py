@@ -65,7 +65,7 @@ def read(connection: socket.socket, method: str = "GET") -> Answer:
 
 
 def send(target, path: str, method: str = "GET", headers: list[tuple[str, str]] = (), body: bytes = b"") -> Answer:
-    """One request with the path exactly as given: the usual clients would tidy it up."""
+    """Send one request with the path exactly as given: usual clients would normalise it."""
     names = {name.lower() for name, _ in headers}
     lines = [f"{method} {path} HTTP/1.1"]
     if "host" not in names:
@@ -75,7 +75,7 @@ def send(target, path: str, method: str = "GET", headers: list[tuple[str, str]] 
     lines += [f"{name}: {value}" for name, value in headers]
     with connect(target) as connection:
         connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1"))
-        # Refused before the end of the body, the answer is there all the same.
+        # Nginx may answer before the end of the body.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLError):
             connection.sendall(body)
         return read(connection, method)
@@ -92,7 +92,7 @@ def predict(target, headers: list[tuple[str, str]] = (), body: bytes | None = No
 
 
 def check_problem(answer: Answer, status: int) -> dict:
-    """The answer is the contract's JSON error, and its request id that of the header."""
+    """Check that the answer is a problem document with the header's request id."""
     assert answer.status == status
     assert answer.all("content-type") == ["application/problem+json"]
     problem = json.loads(answer.body)
@@ -107,26 +107,26 @@ def check_problem(answer: Answer, status: int) -> dict:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_current_tls_versions_are_spoken(target, version):
+def test_current_tls_versions_are_accepted(target, version):
     context = tls_context(target)
     context.minimum_version = context.maximum_version = version
     with connect(target, context) as connection:
         assert connection.version() == version.name.replace("_", ".")
 
 
-def test_old_tls_is_refused_by_the_server(target):
+def test_old_tls_is_rejected_by_the_server(target):
     context = tls_context(target)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = ssl.TLSVersion.TLSv1
         context.maximum_version = ssl.TLSVersion.TLSv1_1
-    # Or else this machine's OpenSSL would refuse to ask.
+    # Otherwise this machine's OpenSSL would not offer them.
     context.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.raises(ssl.SSLError, match=r"(?i)alert.protocol.version"):
         connect(target, context).close()
 
 
-def test_weak_ciphers_are_refused(target):
+def test_weak_ciphers_are_rejected(target):
     context = tls_context(target)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE+AES+SHA:AES128-SHA:@SECLEVEL=0")
@@ -166,7 +166,7 @@ def test_plain_http_is_redirected_and_keeps_method_and_address(target, http, met
     # 308, unlike 301, forbids turning a POST into a GET.
     assert answer.status_code == 308
     assert answer.headers["Location"] == expected_location(target, "/predict?a=1%202")
-    # Kept for ever otherwise, for a port that another program may use tomorrow.
+    # Browsers would otherwise cache it for ever, for a port that another program may use tomorrow.
     assert answer.headers["Cache-Control"] == "no-store"
     assert "Strict-Transport-Security" not in answer.headers
 
@@ -185,7 +185,7 @@ def test_plain_http_on_the_tls_port_is_redirected(target):
 
 
 def answers(target) -> Iterator[tuple[str, Answer]]:
-    """One answer of each origin: API, its errors, Nginx itself, its errors, the user interface."""
+    """An answer of each origin: the API, its errors, Nginx, its errors, the user interface."""
     yield "api", predict(target)
     yield "api error", predict(target, body=b"{")
     yield "api get", send(target, "/health")
@@ -325,7 +325,7 @@ CLOSED = """
     /%5fstcore/metrics /_stcore/metrics?x=1 /_stcore/health/../metrics //_stcore/metrics /_stcore%2fmetrics
 """.split()
 
-# Odd spellings that Nginx does not read as the path; whoever answers must not answer with metrics.
+# Odd spellings that Nginx does not normalise to the path; no answer may contain metrics.
 ODD = """
     /metrics/../predict /metrics/..;/predict /;/metrics /predict/..;/metrics /v2/..;/metrics /predict;/../metrics
     /%256detrics /predict%2f..%2f..%2fmetrics /metrics%2f..%2fpredict /predict/..\\metrics /metrics#/../predict
@@ -360,7 +360,7 @@ def test_page_is_served(http, target):
 
 
 def test_api_paths_end_where_their_segment_ends(target):
-    """/models is the user interface's, /model/ is the API's to refuse."""
+    """The user interface answers /models, and the API rejects /model/."""
     assert send(target, "/models").all("content-type") == ["text/html; charset=utf-8"]
     check_problem(send(target, "/model/"), 404)
     check_problem(send(target, "/predict/x"), 404)

@@ -26,7 +26,7 @@ MAX_BODY_BYTES = int(os.environ.get("MAX_BODY_BYTES", "4194304"))
 ROW = b'{"features":[5.1,3.5,1.4,0.2]}'
 HEADER = b"sepal_length,sepal_width,petal_length,petal_width"
 LINE = b"5.1,3.5,1.4,0.2"
-MOST_GROWTH_KIB = 100 * 1024
+MAX_GROWTH_KIB = 100 * 1024
 PROMPT_SECONDS = 3.0
 
 JSON = {"Content-Type": "application/json"}
@@ -43,7 +43,7 @@ def chunked(body: bytes, size: int = 65536) -> bytes:
 
 
 def post(body: bytes, headers: dict[str, str] = JSON, path: str = "/predict", length: bool = True) -> bytes:
-    """A whole request, byte for byte."""
+    """Return a whole request as bytes."""
     lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += [f"Content-Length: {len(body)}"] * length
@@ -135,7 +135,7 @@ INPUTS: dict[str, Callable[[], bytes]] = {
     ),
 }
 
-# Name, status at the API itself, status through Nginx where that is another one.
+# Name, status of the API itself, status through Nginx if it differs.
 ROWS = re.findall(
     r"^\| (.+?) \| (\d+)(?:, Nginx (\d+))? \| .* \|$", DOCUMENT.split("## Unusual and hostile")[1], re.MULTILINE
 )
@@ -162,14 +162,14 @@ def connected(target: Any, way: str) -> Iterator[socket.socket]:
 def exchange(target: Any, way: str, request: bytes) -> Answer:
     with connected(target, way) as connection:
         connection.settimeout(60)
-        # Refused before the end of the body, the answer is there all the same.
+        # The answer may come before the end of the body.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLError):
             connection.sendall(request)
         return read(connection)
 
 
 class Health:
-    """Asks for /health again and again, and keeps the longest time that it took."""
+    """Request /health continuously, and record the longest duration."""
 
     def __init__(self, target: Any, way: str) -> None:
         self.longest, self.failures = 0.0, []
@@ -199,7 +199,7 @@ class Health:
 
 
 def worker_memory(target: Any) -> dict[int, int]:
-    """KiB of each Gunicorn process by its id, where it runs on this machine with this port in its environment."""
+    """Return the KiB of each Gunicorn process of this port by its id, if it runs on this machine."""
     if not target.api_url:
         return {}
     marks = {f"API_PORT={urlsplit(target.api_url).port}".encode(), b"BIND_ADDRESS=127.0.0.1"}
@@ -216,9 +216,9 @@ def worker_memory(target: Any) -> dict[int, int]:
 
 @pytest.fixture(scope="module", autouse=True)
 def bounded_memory(target: Any) -> Iterator[None]:
-    """All of this together lets no worker grow by more than 100 MB, and none dies of it."""
+    """After all tests, no worker has grown by more than 100 MB, and none has died."""
     if target.api_url:
-        # What is loaded only when it is needed belongs to the beginning.
+        # Loads the lazy imports before the first measurement.
         for _ in range(8):
             exchange(target, "direct", post(HEADER + b"\n" + LINE + b"\n", CSV))
             exchange(target, "direct", post(ROW.ljust(MAX_BODY_BYTES)))
@@ -227,7 +227,7 @@ def bounded_memory(target: Any) -> Iterator[None]:
     after = worker_memory(target)
     assert after.keys() == before.keys(), "a worker died"
     grown = {pid: after[pid] - before[pid] for pid in before}
-    assert all(kib < MOST_GROWTH_KIB for kib in grown.values()), grown
+    assert all(kib < MAX_GROWTH_KIB for kib in grown.values()), grown
 
 
 def test_the_table_and_the_inputs_are_the_same() -> None:
@@ -256,8 +256,8 @@ STALLED = {
 
 
 @pytest.mark.parametrize("half", STALLED.values(), ids=STALLED)
-def test_clients_that_stall_keep_nobody_waiting(target: Any, way: str, half: bytes) -> None:
-    """Forty of them, five times the threads of the API."""
+def test_stalled_clients_do_not_delay_others(target: Any, way: str, half: bytes) -> None:
+    """Forty clients, five times the threads of the API."""
     with contextlib.ExitStack() as stack:
         for _ in range(40):
             stack.enter_context(connected(target, way)).sendall(half)
@@ -269,7 +269,7 @@ def test_clients_that_stall_keep_nobody_waiting(target: Any, way: str, half: byt
     assert health.longest < PROMPT_SECONDS
 
 
-def test_a_client_that_sends_a_byte_now_and_then_keeps_nobody_waiting(target: Any, way: str) -> None:
+def test_trickling_clients_do_not_delay_others(target: Any, way: str) -> None:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connected(target, way)) for _ in range(20)]
         with Health(target, way) as health:

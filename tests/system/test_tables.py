@@ -1,4 +1,4 @@
-"""Files on /predict, as pandas and pyarrow write and read them, through Nginx and directly."""
+"""Files on /predict, written and read by pandas and pyarrow, through Nginx and directly."""
 
 import contextlib
 import io
@@ -38,7 +38,7 @@ def base(request: pytest.FixtureRequest, target: Target) -> str:
 
 @pytest.fixture
 def send(base: str, http: requests.Session) -> Send:
-    """Send a file; it is answered with what `accept` says."""
+    """Send a file with the header Accept."""
 
     def post(body: object, kind: str = CSV, accept: str = "*/*", **options: object) -> requests.Response:
         headers = {"Content-Type": kind, "Accept": accept}
@@ -49,7 +49,7 @@ def send(base: str, http: requests.Session) -> Send:
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    """500 rows within the range of irises, with two columns more."""
+    """500 rows within the range of irises, with two further columns."""
     dice = np.random.default_rng(5)
     frame = pd.DataFrame(dice.uniform([4, 2, 1, 0.1], [8, 4.5, 7, 2.5], (500, 4)).round(1), columns=NAMES)
     frame.insert(0, "id", [f"{number:05d}" for number in range(500)])
@@ -116,7 +116,7 @@ def test_many_rows_in_json(http: requests.Session, base: str, rows: int) -> None
 
 
 def test_a_client_that_sends_everything_before_it_reads_is_answered(send: Send) -> None:
-    """As requests does; an answer that began too early would fill both directions, and stand still."""
+    """As `requests` does; an answer that starts too early would fill both directions and deadlock."""
     rows = 30_000_000 // len(ROW)
     answer = send(HEAD.encode() + ROW.encode() * rows)
     assert answer.status_code == 200
@@ -136,14 +136,14 @@ def test_a_file_of_unknown_length_is_read(send: Send) -> None:
 @pytest.mark.parametrize(
     ("kind", "accept", "status"), [("text/plain", "*/*", 415), (CSV, "text/html", 406), (CSV, CSV, 422)]
 )
-def test_a_refusal_reaches_a_client_that_is_still_sending(send: Send, kind: str, accept: str, status: int) -> None:
+def test_an_error_reaches_a_client_that_is_still_sending(send: Send, kind: str, accept: str, status: int) -> None:
     size = 3_000_000 if status == 415 else 30_000_000
     answer = send((HEAD + "x,").encode() + b"1,2,3\n" * (size // 6), kind, accept)
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_a_bad_cell_far_down_is_named_and_nothing_else_is_answered(send: Send) -> None:
+def test_a_bad_cell_in_a_late_row_is_the_whole_answer(send: Send) -> None:
     answer = send((HEAD + ROW * 300_000 + "5.1,3.5,?,0.2\n").encode())
     assert answer.status_code == 422
     assert answer.json()["errors"] == [{"field": "row 300001, petal_length", "message": "must be a number, not '?'"}]
@@ -164,7 +164,7 @@ def test_a_cut_upload_is_never_answered_with_a_table(base: str, target: Target, 
     with stream:
         head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n{framing}\r\n\r\n"
         stream.sendall(head.encode() + rows)
-        # The client is done sending, but still listens.
+        # The client has finished sending, but still reads.
         stream.shutdown(socket.SHUT_WR)
         got = b""
         with contextlib.suppress(OSError):
@@ -185,7 +185,7 @@ def test_single_rows_are_answered_while_files_are_scored(send: Send, http: reque
         assert http.post(f"{base}/predict", json={"features": [5, 3, 2, 1]}, timeout=30).status_code == 200
         took.append(time.monotonic() - began)
         time.sleep(0.01)
-    # Files that find no free slot are told to come again.
+    # Files without a free slot get a 503 with Retry-After.
     assert set(done) <= {200, 503} and 200 in done
     print(
         f"{len(took)} single rows beside two files: median {np.median(took) * 1000:.1f} ms, longest {max(took):.3f} s"

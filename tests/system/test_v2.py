@@ -49,7 +49,7 @@ def ten_thousand(card: dict[str, Any]) -> Any:
 
 
 def one_by_one(ask: Ask, rows: Any) -> list[list[float]]:
-    """Probabilities of rows by `/predict`."""
+    """Return the probabilities of rows from `/predict`."""
     answers = [ask("POST", "/predict", json={"features": row}).json() for row in rows.tolist()]
     return [list(answer["probabilities"].values()) for answer in answers]
 
@@ -108,7 +108,7 @@ def test_binary_both_ways(ask: Ask, card: dict[str, Any]) -> None:
         ("iris/infer", {}, {"Content-Type": "text/csv"}, 415),
     ],
 )
-def test_refusals_are_problems(
+def test_errors_are_problems(
     ask: Ask, path: str, changes: dict[str, Any], headers: dict[str, str], status: int
 ) -> None:
     message = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": SETOSA, **changes}]}
@@ -150,7 +150,7 @@ def test_tritons_asyncio_client(base: str, target: Target, ask: Ask, card: dict[
 
 
 def trust(target: Target) -> ssl.SSLContext:
-    """A context that trusts the target's certificate authority."""
+    """Return a context that trusts the target's certificate authority."""
     context = ssl.create_default_context(cafile=target.ca_cert)
     if not target.ca_cert:
         context.check_hostname = False
@@ -169,7 +169,7 @@ def outputs(library: Any) -> list[Any]:
 
 
 def check(ask: Ask, rows: Any, result: Any) -> None:
-    """Each class is the most probable one, and a sample has the probabilities that `/predict` gives."""
+    """Check that each class is the most probable one, and that a sample has the probabilities of `/predict`."""
     classes, probabilities = result.as_numpy("predict"), result.as_numpy("predict_proba")
     assert classes.shape == (len(rows), 1)
     assert np.array_equal(classes[:, 0], probabilities.argmax(axis=1))

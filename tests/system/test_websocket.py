@@ -31,9 +31,9 @@ def test_websocket_opens_and_answers_pings(target):
         assert stream.ping().wait(timeout=20)
 
 
-def test_websocket_of_a_strange_page_is_refused(target):
-    """By Nginx: Streamlit would first ask the internet for its own address, and serve nobody meanwhile."""
-    with pytest.raises(InvalidStatus) as refused:
+def test_websocket_of_another_sites_page_is_rejected(target):
+    """By Nginx: Streamlit would first look up its own address on the internet, and block meanwhile."""
+    with pytest.raises(InvalidStatus) as caught:
         open_stream(target, "https://evil.example").close()
-    assert refused.value.response.status_code == 403
-    assert refused.value.response.headers["Content-Type"] == "application/problem+json"
+    assert caught.value.response.status_code == 403
+    assert caught.value.response.headers["Content-Type"] == "application/problem+json"

@@ -1,4 +1,4 @@
-"""A tiny model, trained once a session by the real training, in a store that every test gets a copy of.
+"""A tiny model, trained once per session by the real training; every test gets a copy of its store.
 
 Everything is imported inside the fixtures: the tests of the UI and of Nginx need none of it.
 """
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
-    """Where commands are run."""
+    """The working directory of commands."""
     return REPOSITORY
 
 

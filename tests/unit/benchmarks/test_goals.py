@@ -1,4 +1,4 @@
-"""The table of goals: the right medians over the right medians, and nothing claimed that was not measured."""
+"""The table of goals: ratios of the right medians, and "not measured" where a median is missing."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def samples(tmp_path: Path) -> Samples:
 
 
 def row(samples: Samples, start: str) -> list[str]:
-    """The cells of the goal that begins so."""
+    """Return the cells of the goal that starts with this text."""
     lines = [line for line in report.goals(samples).splitlines() if line.startswith(f"| {start}")]
     assert len(lines) == 1, lines
     return [cell.strip() for cell in lines[0].strip("|").split("|")]
@@ -29,17 +29,17 @@ def test_a_ratio_is_taken_between_medians(samples: Samples) -> None:
     assert row(samples, "one row, 64 connections: requests/s")[1:] == [">= 3.50", "3.60", "yes"]
 
 
-def test_a_round_that_others_disturbed_counts_only_where_there_is_no_other(samples: Samples) -> None:
+def test_a_disturbed_round_counts_only_without_an_undisturbed_one(samples: Samples) -> None:
     for ours, foreign in ((40.0, 0.01), (1.0, 0.3), (2.0, 0.4)):
         samples.add(ONE_ROW, "ours", 64, rate=ours, foreign=foreign)
     samples.add(ONE_ROW, "fastapi", 64, rate=10.0, foreign=0.3)
     assert row(samples, "one row, 64 connections: requests/s")[2:] == ["4.00", "yes"]
-    assert "DISTURBED: others took more than 5% of the machine during 3 of 4 loads, up to 40%" in report.markdown(
+    assert "DISTURBED: others used more than 5% of the machine in 3 of 4 loads, up to 40%" in report.markdown(
         samples, {}, {}
     )
 
 
-def test_a_bound_that_is_missed_says_so(samples: Samples) -> None:
+def test_a_missed_bound_is_marked(samples: Samples) -> None:
     samples.add(ONE_ROW, "ours", 64, rate=34.9)
     samples.add(ONE_ROW, "fastapi", 64, rate=10.0)
     samples.add(COLD_START, "ours", READY, seconds=1.2)
@@ -47,12 +47,12 @@ def test_a_bound_that_is_missed_says_so(samples: Samples) -> None:
     assert row(samples, "cold start")[1:] == ["<= 1.00 s", "1.20 s", "NO"]
 
 
-def test_what_was_not_measured_is_not_claimed(samples: Samples) -> None:
+def test_a_missing_measure_is_not_claimed(samples: Samples) -> None:
     assert {row(samples, goal.text)[3] for goal in GOALS[:1] + GOALS[2:]} >= {"not measured"}
     assert "yes" not in report.goals(samples)
 
 
-def test_the_best_other_is_never_our_own(samples: Samples) -> None:
+def test_the_best_peer_is_not_ours(samples: Samples) -> None:
     samples.add(MANY_ROWS, "ours", "V2 JSON, 2", rows_per_second=9e6)
     samples.add(MANY_ROWS, "mlserver", "V2 JSON, 2", rows_per_second=8e5)
     samples.add(MANY_ROWS, "fastapi", "rows, 2", rows_per_second=4e5)
@@ -78,7 +78,7 @@ def test_an_overload_with_one_lost_request_misses_its_goal(samples: Samples) -> 
     assert row(samples, "overload: good answers")[2:] == ["0.95", "yes"]
 
 
-def test_a_step_of_a_curve_is_judged_by_what_it_should_cost(samples: Samples) -> None:
+def test_a_step_of_a_curve_is_compared_with_its_expected_cost(samples: Samples) -> None:
     for case, rate in (("CSV: 10", 50.0), ("CSV: 100", 500.0), ("CSV: 1000", 100.0), ("JSON: 10", 1.0)):
         samples.add(BY_ROWS, "ours", case, rows_per_second=rate)
     assert steps(samples, BY_ROWS, "rows_per_second", True) == [("CSV: 10 to 100", 0.1), ("CSV: 100 to 1000", 5.0)]

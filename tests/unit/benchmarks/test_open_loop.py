@@ -1,4 +1,4 @@
-"""The open-loop client against real sockets: everything that may become of a request is counted as what it was."""
+"""The open-loop client against real sockets: it counts every outcome of a request."""
 
 import socket
 import threading
@@ -20,7 +20,7 @@ LAST = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
 
 @contextmanager
 def server(answers: list[bytes | None]) -> Iterator[int]:
-    """Answers its requests in turn with these bytes, in two pieces; None: with silence; b"": by closing."""
+    """Answer requests in turn with these bytes, in two pieces; None: send nothing; b"": close the connection."""
     listener = socket.create_server(("127.0.0.1", 0))
     turn = iter(range(10**9))
     held: list[socket.socket] = []
@@ -68,7 +68,7 @@ def offer(port: int, rate: float = 80, seconds: float = 0.5) -> dict[str, int]:
     }
 
 
-def test_good_answers_and_polite_refusals_are_told_from_the_rest() -> None:
+def test_good_answers_and_valid_503s_are_counted_separately() -> None:
     with server([GOOD, SHED, RUDE, b""]) as port:
         assert offer(port) == {"sent": 40, "good": 10, "shed": 10, "other": 20, "timeouts": 0}
 
@@ -84,7 +84,7 @@ def test_silence_is_a_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
         assert offer(port) == {"sent": 40, "good": 20, "shed": 0, "other": 0, "timeouts": 20}
 
 
-def test_nobody_who_listens_is_no_good_answer() -> None:
+def test_a_refused_connection_is_no_good_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     result = offer(port)
@@ -94,11 +94,11 @@ def test_nobody_who_listens_is_no_good_answer() -> None:
 @pytest.mark.parametrize(
     ("p99", "seconds"), [([50, 50, 1, 1], 0.5), ([1, 1, 1, 1], 0.0), ([1, 1, 1, 50], float("inf"))]
 )
-def test_recovery_is_the_first_moment_after_which_all_is_normal(p99: list[float], seconds: float) -> None:
+def test_recovery_ends_with_the_last_abnormal_answer(p99: list[float], seconds: float) -> None:
     buckets = [{"good_ms": [ms], "shed": 0, "other": 0, "timeouts": 0} for ms in p99]
     assert recovery_seconds(buckets, normal_ms=10) == seconds
 
 
-def test_a_refusal_after_the_overload_is_not_normal() -> None:
+def test_a_503_after_the_overload_is_not_normal() -> None:
     buckets = [{"good_ms": [1.0], "shed": shed, "other": 0, "timeouts": 0} for shed in (5, 1, 0)]
     assert recovery_seconds(buckets, normal_ms=10) == 0.5

@@ -1,4 +1,4 @@
-"""The driver itself, on our own server: short, and blind to nothing that is wrong."""
+"""The driver itself, on our own server."""
 
 import shutil
 import subprocess
@@ -59,13 +59,13 @@ def test_a_wrong_class_stops_the_measure(work: Work) -> None:
         pass
 
 
-def test_a_server_that_does_not_start_is_told_with_its_reason(work: Work) -> None:
+def test_a_server_that_does_not_start_is_reported_with_its_reason(work: Work) -> None:
     running = Running(OURS, work, LOG_FORMAT="xml")
     with pytest.raises(BenchmarkError, match="LOG_FORMAT='xml' cannot be used"), running:
         pass
 
 
-def test_a_wrong_option_names_the_right_ones() -> None:
+def test_the_error_of_a_wrong_option_lists_the_valid_ones() -> None:
     command = [sys.executable, "-m", "benchmarks", "--measures", "speed"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""What is read from wrk."""
+"""Parsing the output of wrk."""
 
 import pytest
 
@@ -25,18 +25,18 @@ def test_a_result_is_read_in_seconds_and_milliseconds_and_counts_good_answers_on
     assert (load.not_2xx, load.failed) == (455, 10)
 
 
-def test_output_without_a_result_is_refused_with_what_wrk_said() -> None:
+def test_output_without_a_result_is_an_error_with_wrks_message() -> None:
     with pytest.raises(BenchmarkError, match="unable to connect"):
         wrk.parse("unable to connect to 127.0.0.1:9 Connection refused\n")
 
 
-def test_a_load_without_one_answer_is_no_figure() -> None:
+def test_a_load_without_an_answer_is_an_error() -> None:
     nothing = OUTPUT.replace('"requests":20455', '"requests":0')
-    with pytest.raises(BenchmarkError, match=r"not one answer \(10 failures\)"):
+    with pytest.raises(BenchmarkError, match=r"no answer \(10 failures\)"):
         wrk.parse(nothing)
 
 
-def test_a_missing_wrk_is_one_sentence_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_wrk_is_one_sentence_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(BenchmarkError, match="apt install wrk"):
         wrk.find()

@@ -1,4 +1,4 @@
-"""Hold an answer against the OpenAPI document of the model that gave it."""
+"""Validate an answer against the OpenAPI document of the model that computed it."""
 
 import json
 import re
@@ -14,14 +14,14 @@ from flask_app.settings import ApiSettings
 
 # With keys, so that 401 is documented.
 SETTINGS = ApiSettings(api_keys=f"test:{'0' * 64}")
-# Longer ones repeat what a short one shows, and take seconds to check.
+# Longer answers take seconds to check, and show nothing new.
 _MAX_BYTES = 200_000
 
 _documents: dict[int, tuple[Any, dict[str, Any]]] = {}
 
 
 def check(app: Flask, response: TestResponse) -> None:
-    """The answer's status, type and JSON are those that the document promises."""
+    """Check that the document has the answer's status, type and JSON."""
     served = app.extensions["model_holder"].served
     if response.status_code < 200 or response.is_streamed or served is None or response.content_length == 0:
         return

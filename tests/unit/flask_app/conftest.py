@@ -29,7 +29,7 @@ POLL_SECONDS = 0.05
 MAX_BODY_BYTES = 4_194_304
 SETOSA = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 
-# Longer than anything here takes on a machine that has other work; nothing waits so long when all is well.
+# Longer than any step here takes on a busy machine.
 PATIENCE = 30
 
 
@@ -70,7 +70,7 @@ def make_app() -> Iterator[Callable[..., Flask]]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _every_answer_is_as_documented() -> Iterator[None]:
-    """Every answer that a test client gets anywhere is held against the OpenAPI document."""
+    """Validate every answer of a test client against the OpenAPI document."""
     ask = FlaskClient.open
 
     def ask_and_check(client: FlaskClient, *arguments: Any, **options: Any) -> Any:
@@ -87,7 +87,7 @@ def _every_answer_is_as_documented() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def client(trained_store: Path) -> Iterator[FlaskClient]:
-    """A client of an application that a module shares; its model is the session's."""
+    """A client of an application that a module shares, with the session's model."""
     app = create_app(ApiSettings(model_store=str(trained_store), max_body_bytes=MAX_BODY_BYTES))
     yield app.test_client()
     app.extensions["model_holder"].stop()
@@ -95,12 +95,12 @@ def client(trained_store: Path) -> Iterator[FlaskClient]:
 
 @dataclass
 class Log:
-    """What was logged since the test began, as the API's own formatter writes it."""
+    """The log since the test began, as the API's own formatter writes it."""
 
     stream: io.StringIO = field(default_factory=io.StringIO)
 
     def lines(self, message: str | None = None) -> list[dict[str, Any]]:
-        """Each line as JSON; a line that is none fails the test."""
+        """Return each line as JSON; an invalid line fails the test."""
         lines = [json.loads(line) for line in self.stream.getvalue().splitlines()]
         return [line for line in lines if message is None or line["message"] == message]
 
@@ -136,7 +136,7 @@ class Server:
     def ask(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, timeout: float = PATIENCE
     ) -> tuple[int, Any]:
-        """Status and JSON of the answer to one request on a connection of its own."""
+        """Send one request on its own connection; return status and JSON of the answer."""
         with contextlib.closing(self.connect(timeout)) as connection:
             raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
             connection.request(method, path, raw, {"Content-Type": "application/json", **(headers or {})})
@@ -144,11 +144,11 @@ class Server:
             return answer.status, json.loads(answer.read() or b"null")
 
     def log(self) -> list[dict[str, Any]]:
-        """Each line of the log as JSON; a line that is none fails the test."""
+        """Return each line of the log as JSON; an invalid line fails the test."""
         return [json.loads(line) for line in self.log_file.read_text().splitlines()]
 
     def workers(self) -> list[int]:
-        """Process ids of the workers that run now."""
+        """Return the process ids of the running workers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
 
@@ -167,7 +167,7 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="session")
 def gunicorn_environment() -> Callable[..., dict[str, str]]:
-    """This environment without any setting of the API, and with the given ones."""
+    """Return this environment with only the given settings of the API."""
 
     def environment(**settings: object) -> dict[str, str]:
         known = {name.upper() for name in ApiSettings.__struct_fields__} | {"GUNICORN_CMD_ARGS"}
@@ -179,7 +179,7 @@ def gunicorn_environment() -> Callable[..., dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def gunicorn_command() -> list[str]:
-    """The command of the images and of `make run`."""
+    """Return the command of the images and of `make run`."""
     return [sys.executable, "-m", "gunicorn", "-c", "flask_app/gunicorn.conf.py", "flask_app.wsgi:app"]
 
 
@@ -221,6 +221,6 @@ def start_server(
 
 @pytest.fixture(scope="session", params=["on", "off"], ids=["fast-path", "flask-alone"])
 def server(start_server: Callable[..., Any], trained_store: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A Gunicorn with the default two workers, with the fast path and without; tests leave it as it was."""
+    """A Gunicorn with two workers, with and without the fast path; tests must not change its state."""
     with start_server(trained_store, max_body_bytes=MAX_BODY_BYTES, fast_lane=request.param) as server:
         yield server

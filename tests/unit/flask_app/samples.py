@@ -1,4 +1,4 @@
-"""Read what /metrics says."""
+"""Parse the output of /metrics."""
 
 import contextlib
 from collections.abc import Callable
@@ -10,21 +10,21 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def parse(text: str) -> Samples:
-    """Every sample; what Prometheus would refuse fails the test."""
+    """Return every sample; output that Prometheus would reject fails the test."""
     found: Samples = {}
     families = list(text_string_to_metric_families(text))
-    assert len({family.name for family in families}) == len(families), "a family stands twice"
+    assert len({family.name for family in families}) == len(families), "a family is duplicated"
     for family in families:
         assert family.documentation and family.type in ("counter", "gauge", "histogram")
         for sample in family.samples:
             key = (sample.name, tuple(sorted(sample.labels.items())))
-            assert key not in found, "a sample stands twice"
+            assert key not in found, "a sample is duplicated"
             found[key] = sample.value
     return found
 
 
 def value(samples: Samples, name: str, **labels: str) -> float:
-    """The sum of the samples of that name that have these labels."""
+    """Return the sum of the samples with this name and these labels."""
     return sum(
         number for (found, pairs), number in samples.items() if found == name and labels.items() <= dict(pairs).items()
     )
@@ -47,7 +47,7 @@ def of_a_server(server: Any) -> Samples:
 
 
 def change(ask: Callable[[], Any], scrape: Callable[[], Samples]) -> Callable[..., float]:
-    """How much a value grew by what ask did."""
+    """Return by how much `ask` increased a value."""
     before = scrape()
     ask()
     after = scrape()

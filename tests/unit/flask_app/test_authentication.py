@@ -1,4 +1,4 @@
-"""API keys: who gets in, what is logged, how keys are made and exchanged."""
+"""API keys: access, logs, generation and rotation."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ BOTH = f"{ENTRY['alice']},{ENTRY['bob']}"
 
 @pytest.fixture
 def closed(make_app: Any, trained_store: Path) -> Any:
-    """A client of an application that wants Alice's or Bob's key."""
+    """A client of an application that requires Alice's or Bob's key."""
     return make_app(trained_store, api_keys=BOTH).test_client()
 
 
@@ -41,7 +41,7 @@ def test_off_by_default(client: Any, setosa: Any) -> None:
         {"X-API-Key": ALICE, "Authorization": "Bearer something.for.the-proxy"},
     ],
 )
-def test_a_good_key_gets_in(closed: Any, setosa: Any, log: Any, headers: dict[str, str]) -> None:
+def test_a_valid_key_is_accepted(closed: Any, setosa: Any, log: Any, headers: dict[str, str]) -> None:
     assert closed.post("/predict", json=setosa, headers=headers).status_code == 200
     (line,) = log.lines("request")
     assert line["api_key"] == "alice"
@@ -90,7 +90,7 @@ def test_probes_need_no_key(closed: Any, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/", "/openapi.json"])
 def test_the_documentation_needs_no_key(closed: Any, path: str) -> None:
-    """A browser sends none for a page; the page then asks for one."""
+    """A browser sends no key for a page; the page then asks for one."""
     assert closed.get(path).status_code != 401
 
 
@@ -113,12 +113,12 @@ def test_the_documentation_needs_no_key(closed: Any, path: str) -> None:
         ("BREW", "/predict"),
     ],
 )
-def test_all_else_is_closed(closed: Any, method: str, path: str) -> None:
+def test_all_other_paths_need_a_key(closed: Any, method: str, path: str) -> None:
     assert closed.open(path, method=method).status_code == 401
 
 
-def test_every_route_that_is_open_is_meant_to_be(closed: Any) -> None:
-    """A new address is closed until somebody opens it here."""
+def test_routes_without_a_key_are_listed_here(closed: Any) -> None:
+    """A new path requires a key unless this test lists it."""
     answered = {
         rule.rule
         for rule in closed.application.url_map.iter_rules()
@@ -201,14 +201,14 @@ def test_keys_of_a_file_are_exchanged_without_a_restart(
     replacement.replace(file)
     eventually(lambda: status(ALICE) == 401)
     assert status(BOB) == 200
-    # What cannot be read changes nothing, and is said once.
+    # An unreadable file changes nothing, and is logged once.
     file.write_text(f"{ENTRY['bob']}\n{ALICE}\n")
     eventually(lambda: status(BOB) and log.lines("API keys not read"))
     assert (status(ALICE), status(BOB)) == (401, 200)
     file.unlink()
     eventually(lambda: status(BOB) and len(log.lines("API keys not read")) == 2)
     assert status(BOB) == 200
-    # An empty list is a list: nobody gets in but by API_KEYS.
+    # With an empty file, only the keys in API_KEYS are valid.
     file.write_text("\n")
     eventually(lambda: status(BOB) == 401)
     assert status("c") == 200
@@ -219,10 +219,10 @@ def test_keys_of_a_file_are_exchanged_without_a_restart(
     assert ALICE not in log.stream.getvalue()
 
 
-def test_a_worker_that_finds_a_broken_file_lets_nobody_in_and_recovers(
+def test_a_worker_with_a_broken_file_rejects_requests_and_recovers(
     make_app: Any, trained_store: Path, tmp_path: Path, eventually: Any
 ) -> None:
-    """Stopping would stop the workers beside it as well, which have good keys."""
+    """If it stopped, the workers with valid keys would stop as well."""
     file = tmp_path / "keys"
     file.write_text("half a li")
     client = make_app(trained_store, api_keys_file=str(file)).test_client()
@@ -232,7 +232,7 @@ def test_a_worker_that_finds_a_broken_file_lets_nobody_in_and_recovers(
 
 
 def test_every_configured_key_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time of an answer must not tell how far down the list a key stands."""
+    """The duration of an answer must not reveal a key's position in the list."""
     import flask_app.api_keys as module
 
     compared: list[tuple[bytes, bytes]] = []
@@ -266,7 +266,7 @@ def test_the_command_makes_a_key_that_works(repository: Path, make_app: Any, tra
     assert done.stdout.count(key) == 1
 
 
-def test_no_two_keys_are_alike(capsys: pytest.CaptureFixture[str]) -> None:
+def test_generated_keys_are_unique(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         assert keys.main(["new", "a"]) == 0
     printed = re.findall(r"^  ([^:\n]+)$", capsys.readouterr().out, re.MULTILINE)
@@ -274,7 +274,7 @@ def test_no_two_keys_are_alike(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("key_id", ["", "a b", "a:b", "ä", "x" * 65, "a,b", "a#b"])
-def test_an_id_that_the_setting_could_not_hold_is_refused(capsys: pytest.CaptureFixture[str], key_id: str) -> None:
+def test_an_id_that_the_setting_cannot_contain_is_rejected(capsys: pytest.CaptureFixture[str], key_id: str) -> None:
     assert keys.main(["new", key_id]) == 2
     output = capsys.readouterr()
     assert output.out == ""

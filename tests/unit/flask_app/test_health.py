@@ -11,7 +11,7 @@ from model_artifact.pickling import CARD_FILE, MODEL_FILE
 from model_artifact.store import ArtifactStore
 
 
-def test_with_a_model_both_probes_are_green(client: FlaskClient, trained_store: Path) -> None:
+def test_with_a_model_both_probes_succeed(client: FlaskClient, trained_store: Path) -> None:
     assert client.get("/health").json == {"status": "ok"}
     ready = client.get("/ready")
     assert ready.status_code == 200
@@ -30,7 +30,7 @@ def test_model_is_the_card_beside_the_pickle(client: FlaskClient, trained_store:
 def test_without_a_model_the_reason_is_given(
     make_app: Any, tmp_path: Path, setosa: Any, method: str, path: str
 ) -> None:
-    """The process stays up and answers /health, so that nothing restarts it while a model is on its way."""
+    """The process stays up and answers /health, so that nothing restarts it before a model exists."""
     client = make_app(tmp_path / "nothing").test_client()
     assert client.get("/health").status_code == 200
     answer = client.open(path, method=method, json=setosa)
@@ -44,7 +44,7 @@ def test_without_a_model_the_reason_is_given(
 @pytest.mark.parametrize(
     ("file", "reason"), [(MODEL_FILE, "bytes, but its card records"), (CARD_FILE, "model_card.json cannot be used")]
 )
-def test_a_refused_model_is_not_served_and_the_reason_is_given(
+def test_a_rejected_model_is_not_served_and_the_reason_is_given(
     make_app: Any, store: ArtifactStore, version: str, setosa: Any, file: str, reason: str
 ) -> None:
     (store.folder(version) / file).write_bytes(b"broken")
@@ -56,14 +56,14 @@ def test_a_refused_model_is_not_served_and_the_reason_is_given(
         assert str(store.root) not in answer.text
 
 
-def test_the_model_is_missed_before_the_body_is_read(make_app: Any, tmp_path: Path) -> None:
-    """A client that gets 503 knows that its request may be right; 400 would say that it is wrong."""
+def test_a_missing_model_is_reported_before_the_body_is_read(make_app: Any, tmp_path: Path) -> None:
+    """A 503 leaves open whether the request is valid; a 400 would be misleading."""
     client = make_app(tmp_path).test_client()
     assert client.post("/predict", data=b"{", content_type="application/json").status_code == 503
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/model"])
 def test_head_is_answered_without_a_body(client: FlaskClient, path: str) -> None:
-    """Load balancers ask with HEAD."""
+    """Load balancers send HEAD."""
     answer = client.head(path)
     assert (answer.status_code, answer.data) == (200, b"")

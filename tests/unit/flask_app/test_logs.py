@@ -31,7 +31,7 @@ def test_a_request_is_one_line_with_its_fields(client: FlaskClient, setosa: Any,
 
 
 @pytest.mark.parametrize("status", [400, 405, 413, 415, 422])
-def test_a_refused_request_is_logged_once(client: FlaskClient, log: Any, status: int) -> None:
+def test_a_rejected_request_is_logged_once(client: FlaskClient, log: Any, status: int) -> None:
     requests: dict[int, dict[str, Any]] = {
         400: {"data": "{", "content_type": "application/json"},
         405: {"method": "PUT"},
@@ -45,9 +45,7 @@ def test_a_refused_request_is_logged_once(client: FlaskClient, log: Any, status:
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
-def test_a_green_probe_is_not_logged_but_a_red_one_is(
-    client: FlaskClient, make_app: Any, tmp_path: Any, log: Any, path: str
-) -> None:
+def test_only_failed_probes_are_logged(client: FlaskClient, make_app: Any, tmp_path: Any, log: Any, path: str) -> None:
     client.get(path)
     assert log.lines("request") == []
     make_app(tmp_path).test_client().get("/ready")

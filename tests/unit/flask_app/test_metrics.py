@@ -1,4 +1,4 @@
-"""Metrics: what is counted, and under which names."""
+"""Metrics: their names, labels and counts."""
 
 import re
 import time
@@ -34,14 +34,14 @@ NAMES = {
 }
 
 
-def test_names_types_and_labels_are_these() -> None:
-    """Dashboards and alerts hang on them."""
+def test_names_types_and_labels_are_stable() -> None:
+    """Dashboards and alerts depend on them."""
     found = {}
     for collector in list(metrics.registry._collector_to_names):
         (family,) = collector.describe()
         name = family.name + ("_total" if family.type == "counter" else "")
         found[name] = (family.type, collector._labelnames)
-    # Not counted, but read from the store: they exist where a training ended.
+    # Read from the store; they exist once a training has ended.
     for family in metrics.training_metrics(TrainingRecord("2026-11-21T12:00:00Z", "promoted")):
         found[family.name] = (family.type, tuple(family.samples[0].labels))
     assert found == NAMES
@@ -68,7 +68,7 @@ def test_buckets_reach_from_half_a_millisecond_to_half_a_minute(client: Any) -> 
     assert (numbers[0], numbers[-2], numbers[-1]) == (0.0005, 30, float("inf"))
 
 
-# What is counted
+# Counts
 
 
 def test_a_request_is_counted_by_route_method_and_status(client: Any, setosa: Any) -> None:
@@ -83,7 +83,7 @@ def test_a_request_is_counted_by_route_method_and_status(client: Any, setosa: An
     assert 0 < grew("flask_api_request_duration_seconds_sum", route="/predict", status="200") < 10
 
 
-def test_what_a_caller_invents_becomes_no_label(client: Any) -> None:
+def test_unknown_paths_and_methods_become_no_label(client: Any) -> None:
     def ask() -> None:
         for number in range(50):
             client.get(f"/no-{number}")
@@ -144,7 +144,7 @@ def test_a_request_without_its_key_is_counted_and_its_key_is_nowhere(
     assert "s3cret" not in client.get("/metrics").text
 
 
-def test_an_unforeseen_failure_is_counted_and_leaves_nothing_in_flight(make_app: Any, trained_store: Path) -> None:
+def test_an_unexpected_failure_is_counted_and_leaves_nothing_in_flight(make_app: Any, trained_store: Path) -> None:
     app: Flask = make_app(trained_store)
 
     @app.post("/fail")
@@ -157,7 +157,7 @@ def test_an_unforeseen_failure_is_counted_and_leaves_nothing_in_flight(make_app:
     assert grew("flask_api_predictions_in_flight") == 0
 
 
-def test_a_streamed_answer_is_under_way_until_its_last_byte(make_app: Any, trained_store: Path) -> None:
+def test_a_streamed_answer_is_in_flight_until_its_last_byte(make_app: Any, trained_store: Path) -> None:
     app: Flask = make_app(trained_store)
 
     @app.post("/stream")
@@ -170,7 +170,7 @@ def test_a_streamed_answer_is_under_way_until_its_last_byte(make_app: Any, train
         return Response(pieces())
 
     client = app.test_client()
-    # The gauge is one of the process: other tests have left answers unread.
+    # The gauge belongs to the process: other tests left answers unread.
     idle = value(of_a_client(client), "flask_api_predictions_in_flight")
     answer = client.post("/stream")
     assert value(of_a_client(client), "flask_api_predictions_in_flight") == idle + 1
@@ -185,7 +185,7 @@ def test_a_streamed_answer_is_under_way_until_its_last_byte(make_app: Any, train
     assert value(after, f"{name}_sum", **labels) - value(before, f"{name}_sum", **labels) >= 0.2
 
 
-def test_a_switch_changes_the_model_info_and_a_refusal_is_counted(
+def test_a_switch_changes_the_model_info_and_a_rejection_is_counted(
     make_app: Any, store: Any, version: str, other_version: str, eventually: Any
 ) -> None:
     client = make_app(store.root).test_client()
@@ -210,12 +210,12 @@ def test_a_switch_changes_the_model_info_and_a_refusal_is_counted(
     assert other_version in versions() and version not in versions()
 
 
-def test_age_and_accuracy_are_those_of_the_card_and_go_with_the_version(
+def test_age_and_accuracy_are_the_cards_and_end_with_the_version(
     make_app: Any, store: Any, version: str, other_version: str, eventually: Any
 ) -> None:
     client = make_app(store.root).test_client()
 
-    def told(name: str) -> dict[str, float]:
+    def labelled(name: str) -> dict[str, float]:
         return {
             dict(pairs)["model_version"]: number
             for (found, pairs), number in of_a_client(client).items()
@@ -223,15 +223,15 @@ def test_age_and_accuracy_are_those_of_the_card_and_go_with_the_version(
         }
 
     accuracy, trained = "flask_api_model_held_out_accuracy", "flask_api_model_trained_timestamp_seconds"
-    assert version in told(accuracy)
+    assert version in labelled(accuracy)
     store.activate(other_version)
-    eventually(lambda: version not in told(accuracy))
+    eventually(lambda: version not in labelled(accuracy))
     card = client.get("/model").get_json()
-    assert told(accuracy) == {other_version: card["metrics"]["accuracy"]}
-    assert told(trained) == {other_version: datetime.fromisoformat(card["trained_at"]).timestamp()}
+    assert labelled(accuracy) == {other_version: card["metrics"]["accuracy"]}
+    assert labelled(trained) == {other_version: datetime.fromisoformat(card["trained_at"]).timestamp()}
 
 
-def test_the_last_training_is_told_as_soon_as_it_ends(make_app: Any, store: Any, eventually: Any) -> None:
+def test_the_last_training_is_exported_once_it_ends(make_app: Any, store: Any, eventually: Any) -> None:
     (store.root / RECORD_FILE).unlink(missing_ok=True)
     client = make_app(store.root).test_client()
     time_name, outcome_name = "flask_api_last_training_timestamp_seconds", "flask_api_last_training_outcome"

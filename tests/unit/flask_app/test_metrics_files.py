@@ -24,7 +24,7 @@ from tests.unit.flask_app.samples import Samples, of_a_server, value
 
 @pytest.fixture
 def metered(start_server: Any, trained_store: Path, tmp_path: Path) -> Iterator[Any]:
-    """A Gunicorn of two workers whose metrics lie in tmp_path / "metrics"."""
+    """A Gunicorn with two workers and metrics in tmp_path / "metrics"."""
     with start_server(trained_store, prometheus_multiproc_dir=tmp_path / "metrics") as server:
         yield server
 
@@ -45,9 +45,7 @@ def replaced(server: Any, killed: int) -> bool:
     return len(server.workers()) == 2 and killed not in server.workers()
 
 
-def test_five_more_are_five_more_and_a_killed_worker_takes_none_along(
-    metered: Any, setosa: Any, eventually: Any
-) -> None:
+def test_five_requests_count_five_and_a_killed_worker_loses_none(metered: Any, setosa: Any, eventually: Any) -> None:
     predict(metered, setosa, 20)
     before = of_a_server(metered)
     predict(metered, setosa, 5)
@@ -85,15 +83,15 @@ def test_thirty_deaths_leave_a_bounded_number_of_files_and_every_count(
     assert {match[1] for name in names if (match := re.search(r"_(\d+)\.db", name))} <= alive
 
 
-def test_scrapes_while_workers_die_never_go_back(metered: Any, setosa: Any, eventually: Any) -> None:
-    """A sum that drops looks like a restart to Prometheus, which then counts everything anew."""
+def test_counters_never_decrease_while_workers_die(metered: Any, setosa: Any, eventually: Any) -> None:
+    """Prometheus takes a decreasing sum for a restart, and counts everything again."""
     stop = threading.Event()
     seen: list[float] = []
     faults: list[BaseException] = []
 
     def scrape() -> None:
         while not stop.is_set():
-            # The worker that was asked may be the one that died.
+            # The worker that answers may have died.
             with contextlib.suppress(OSError, http.client.HTTPException):
                 try:
                     seen.append(value(of_a_server(metered), "flask_api_rows_predicted_total"))
@@ -123,7 +121,7 @@ def half_a_request(server: Any, setosa: Any) -> socket.socket:
     return connection
 
 
-def test_predictions_in_flight_return_to_none(metered: Any, setosa: Any, eventually: Any) -> None:
+def test_predictions_in_flight_return_to_zero(metered: Any, setosa: Any, eventually: Any) -> None:
     def in_flight() -> float:
         return value(of_a_server(metered), "flask_api_predictions_in_flight")
 
@@ -145,7 +143,7 @@ def test_predictions_in_flight_return_to_none(metered: Any, setosa: Any, eventua
         assert in_flight() == 0
 
 
-def test_workers_that_switch_show_the_new_version_alone(
+def test_after_a_switch_only_the_new_version_is_shown(
     start_server: Any, store: Any, version: str, other_version: str, setosa: Any, eventually: Any
 ) -> None:
     def versions() -> dict[str, float]:
@@ -161,7 +159,7 @@ def test_workers_that_switch_show_the_new_version_alone(
         store.activate(other_version)
         eventually(lambda: versions() == {other_version: 1})
         predict(server, setosa, 2)
-        # The one that comes back has never known the old version, and the others have forgotten it.
+        # A new worker never had the old version, and the others no longer export it.
         os.kill(server.workers()[0], signal.SIGKILL)
         eventually(lambda: value(of_a_server(server), "flask_api_workers") == 2)
         assert versions() == {other_version: 1}
@@ -171,7 +169,7 @@ def test_workers_that_switch_show_the_new_version_alone(
         assert value(samples, rows, model_version=other_version) == 2
 
 
-def test_what_an_earlier_run_left_is_not_counted_and_other_files_stay(
+def test_files_of_an_earlier_run_are_removed_and_others_stay(
     start_server: Any, trained_store: Path, tmp_path: Path, setosa: Any
 ) -> None:
     folder = tmp_path / "metrics"
@@ -184,7 +182,7 @@ def test_what_an_earlier_run_left_is_not_counted_and_other_files_stay(
     assert (folder / "of-somebody-else.db").read_text() == "mine"
 
 
-def test_a_scraper_that_hangs_does_not_keep_the_arbiter_from_its_workers(
+def test_a_hanging_scraper_does_not_block_the_arbiter(
     metered: Any, setosa: Any, eventually: Any, tmp_path: Path
 ) -> None:
     predict(metered, setosa, 6)
@@ -203,10 +201,8 @@ def test_a_scraper_that_hangs_does_not_keep_the_arbiter_from_its_workers(
     assert not list((tmp_path / "metrics").glob(f"*_{killed}.db"))
 
 
-def test_a_file_that_was_never_finished_hurts_no_scrape(
-    metered: Any, setosa: Any, eventually: Any, tmp_path: Path
-) -> None:
-    """A worker killed between making a file and writing to it."""
+def test_an_incomplete_file_breaks_no_scrape(metered: Any, setosa: Any, eventually: Any, tmp_path: Path) -> None:
+    """A worker was killed after it created a file and before it wrote to it."""
     predict(metered, setosa, 2)
     (tmp_path / "metrics" / "counter_999999.db").touch()
     assert predictions(of_a_server(metered)) == 2
@@ -219,14 +215,14 @@ def test_a_file_that_was_never_finished_hurts_no_scrape(
 
 
 @pytest.mark.parametrize("before", [0, 2])
-def test_the_folder_may_vanish_while_it_runs(
+def test_a_removed_folder_is_made_again(
     metered: Any, setosa: Any, eventually: Any, tmp_path: Path, before: int
 ) -> None:
-    """systemd empties /dev/shm of a user who logs out. Counts are lost then; the service goes on."""
+    """systemd empties /dev/shm of a user who logs out. Counts are lost then; the service continues."""
     eventually(lambda: sum(line["message"] == "model loaded" for line in metered.log()) == 2)
     predict(metered, setosa, before)
     shutil.rmtree(tmp_path / "metrics")
-    # At once, so that each worker gets some.
+    # Concurrently, so that each worker gets some.
     with concurrent.futures.ThreadPoolExecutor(16) as clients:
         list(clients.map(lambda _: predict(metered, setosa, 4), range(16)))
     of_a_server(metered)
@@ -254,7 +250,7 @@ if sys.argv[2] == "stays":
 """
 
 
-def test_its_own_folder_is_private_and_goes_with_it(repository: Path, tmp_path: Path) -> None:
+def test_its_own_folder_is_private_and_removed_at_the_end(repository: Path, tmp_path: Path) -> None:
     def run(end: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-c", OWN_FOLDER, str(tmp_path), end],
@@ -272,7 +268,7 @@ def test_its_own_folder_is_private_and_goes_with_it(repository: Path, tmp_path: 
         with run("killed") as process:
             left = Path(process.communicate()[0].strip())
         assert left.is_dir()
-        # The next one removes what was left, but not what is in use.
+        # The next process removes abandoned folders, but none in use.
         with run("ends") as process:
             own = Path(process.communicate()[0].strip())
             assert process.returncode == 0

@@ -1,4 +1,4 @@
-"""`GET /openapi.json` and `GET /docs`: complete, valid, and true of the model that serves."""
+"""`GET /openapi.json` and `GET /docs`: complete, valid, and consistent with the served model."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def test_document_is_valid(document: dict[str, Any]) -> None:
     validate(document, cls=OpenAPIV31SpecValidator)
 
 
-def test_every_address_is_documented_and_no_other(client: FlaskClient, document: dict[str, Any]) -> None:
+def test_exactly_the_existing_paths_are_documented(client: FlaskClient, document: dict[str, Any]) -> None:
     served = {
         (re.sub("<([a-z]+)>", r"{\1}", rule.rule), method.lower())
         for rule in client.application.url_map.iter_rules()
@@ -76,7 +76,7 @@ def test_every_example_is_valid(document: dict[str, Any]) -> None:
 
 
 def _as_documented(answer: Any) -> Any:
-    """An answer without what is different each time, and floats as close as JSON of a float32 is."""
+    """Return an answer without its variable parts, and with rounded floats."""
     if isinstance(answer, dict):
         return {name: _as_documented(value) for name, value in answer.items() if name != "request_id"}
     if isinstance(answer, list):
@@ -136,8 +136,8 @@ def test_names_units_and_ranges_are_the_cards(document: dict[str, Any]) -> None:
     assert document["components"]["schemas"]["Prediction"]["properties"]["class_name"]["enum"][0] == "setosa"
 
 
-def test_schema_of_a_row_takes_what_the_check_takes() -> None:
-    """For another model: whole numbers, no unit, and a feature of the array's own name."""
+def test_the_schema_of_a_row_agrees_with_the_check() -> None:
+    """For another model: integers, no unit, and a feature with the array's name."""
     features = [
         Feature(name="features", unit=None, dtype="integer", minimum=0, maximum=16, quantiles={}),
         Feature(name="width", unit="mm", dtype="float", minimum=0, maximum=1, quantiles={}),
@@ -152,7 +152,7 @@ def test_schema_of_a_row_takes_what_the_check_takes() -> None:
             rows.read(row)
 
 
-def test_with_keys_every_closed_operation_says_so(client: FlaskClient) -> None:
+def test_with_keys_every_protected_operation_is_marked(client: FlaskClient) -> None:
     served = client.application.extensions["model_holder"].served
     document = make_document(served, ApiSettings(api_keys=f"me:{'0' * 64}"))
     validate(document, cls=OpenAPIV31SpecValidator)
@@ -173,7 +173,7 @@ def test_a_new_version_has_a_new_document(
     eventually(lambda: client.get("/openapi.json").json["info"]["version"] == other_version)
 
 
-def test_without_a_model_the_document_is_a_503_and_the_page_is_there(
+def test_without_a_model_the_document_is_a_503_and_the_page_is_served(
     make_app: Callable[..., Flask], tmp_path: Path
 ) -> None:
     client = make_app(tmp_path).test_client()
@@ -199,7 +199,7 @@ def test_no_other_file_is_served(client: FlaskClient, name: str) -> None:
     assert client.get(f"/docs/{name}").status_code in (400, 404)
 
 
-def test_a_browser_asks_again_with_the_etag(client: FlaskClient) -> None:
+def test_a_browser_revalidates_with_the_etag(client: FlaskClient) -> None:
     first = client.get("/docs/swagger-ui-bundle.js")
     assert first.headers["Cache-Control"] == "no-cache"
     assert client.get("/docs/swagger-ui-bundle.js", headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
@@ -211,8 +211,8 @@ def test_swagger_ui_can_show_openapi_31(client: FlaskClient) -> None:
     assert version and int(version.group(1)) >= 5
 
 
-def test_the_document_is_json_without_what_json_has_not(client: FlaskClient) -> None:
-    def refuse(constant: str) -> None:
+def test_the_document_has_no_nan_or_infinity(client: FlaskClient) -> None:
+    def reject(constant: str) -> None:
         raise AssertionError(constant)
 
-    json.loads(client.get("/openapi.json").data, parse_constant=refuse)
+    json.loads(client.get("/openapi.json").data, parse_constant=reject)

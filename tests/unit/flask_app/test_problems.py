@@ -1,4 +1,4 @@
-"""Errors: one form for all of them, with one sentence, and nothing of the inside."""
+"""Errors: one form for all of them, with one sentence and no internals."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def test_a_wrong_method_gets_the_allowed_ones(client: FlaskClient, path: str, al
     assert set(answer.headers["Allow"].split(", ")) == allowed
 
 
-def test_a_name_with_strange_characters_stays_valid_json(client: FlaskClient) -> None:
+def test_a_name_with_special_characters_stays_valid_json(client: FlaskClient) -> None:
     body = b'{"a\\"b\\u0000\\ud800<script>": 1}'
     answer = client.post("/predict", data=body, content_type="application/json")
     _check(answer, 422, "Unprocessable Content")
@@ -72,7 +72,7 @@ def test_a_sentence_stays_one_line(client: FlaskClient, name: str) -> None:
 
 @pytest.fixture
 def unexpected(log: Any, make_app: Any, trained_store: Any, setosa: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What a client gets when the model itself breaks; `log` has what was logged then."""
+    """The answer when the model itself fails; `log` has the log lines."""
     app: Flask = make_app(trained_store)
     log.stream.truncate(0)
     log.stream.seek(0)

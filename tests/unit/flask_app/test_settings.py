@@ -11,7 +11,7 @@ from http_service.settings import ServiceSettings, SettingsError
 from training_service.settings import TrainingServiceSettings
 
 
-def test_defaults_are_those_of_the_docs() -> None:
+def test_defaults_are_as_documented() -> None:
     defaults = {
         "bind_address": "127.0.0.1",
         "api_port": 5000,

@@ -1,4 +1,4 @@
-"""A small application that shows what the services share."""
+"""A small application with the shared parts of the services."""
 
 import json
 import logging
@@ -42,6 +42,6 @@ def client(app: Flask) -> FlaskClient:
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]]:
-    """Return what was logged, as the services write it."""
+    """Return the log lines, as the services write them."""
     caplog.set_level(logging.INFO)
     return lambda: [json.loads(JsonFormatter().format(record)) for record in caplog.records]

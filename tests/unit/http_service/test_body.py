@@ -10,7 +10,7 @@ from tests.unit.http_service.conftest import MAX_BYTES
 
 
 class _Chunked(io.BytesIO):
-    """A chunked body: its length is unknown, and reading past the cut raises what Gunicorn would."""
+    """A chunked body of unknown length; reading past the cut raises Gunicorn's exception."""
 
     is_cut = False
 

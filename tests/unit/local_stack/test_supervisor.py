@@ -63,7 +63,7 @@ def test_ctrl_c_while_stopping_kills(
     assert "killing stubborn" in capfd.readouterr().err
 
 
-def test_what_does_not_stop_in_time_is_killed_with_its_children(
+def test_a_part_that_does_not_stop_in_time_is_killed_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "STOP_TIMEOUT_SECONDS", 0.2)

@@ -1,4 +1,4 @@
-"""The model card: what is read, and the sentence for what is not."""
+"""The model card: valid cards, and the sentence for invalid ones."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def test_card_survives_a_round_trip(card: dict[str, Any]) -> None:
         (lambda card: card["artifact"].update(bytes=-1), "bytes"),
     ],
 )
-def test_a_card_that_is_not_as_it_should_be_names_the_field(card: dict[str, Any], edit: Edit, sentence: str) -> None:
+def test_the_error_of_an_invalid_card_names_the_field(card: dict[str, Any], edit: Edit, sentence: str) -> None:
     edit(card)
     with pytest.raises(ValueError, match=sentence):
         decode_card(json.dumps(card).encode())
@@ -71,8 +71,8 @@ def test_a_card_that_is_not_as_it_should_be_names_the_field(card: dict[str, Any]
         pytest.param(b'{"x":' + b"[" * 100_000, id="deep"),
     ],
 )
-def test_bytes_that_are_no_card_are_a_value_error(raw: bytes) -> None:
-    """Anything else would end the API's process when it starts."""
+def test_invalid_bytes_are_a_value_error(raw: bytes) -> None:
+    """Any other exception would end the API's process at its start."""
     with pytest.raises(ValueError, match=r"\w"):
         decode_card(raw)
 

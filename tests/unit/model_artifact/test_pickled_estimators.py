@@ -47,7 +47,7 @@ def replace_pickle(folder: Path, pickled: bytes) -> None:
 
 
 def with_state(kind: type, state: Any) -> Any:
-    """Something that pickles to an instance of the class with that state."""
+    """Return an object that pickles to an instance of the class with that state."""
 
     class Stranger:
         def __reduce_ex__(self, protocol: Any) -> Any:
@@ -65,7 +65,7 @@ def rejection(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_each_is_opened_as_it_was_trained(folder_of: Any, estimator: str) -> None:
+def test_each_gives_the_same_probabilities_as_after_training(folder_of: Any, estimator: str) -> None:
     artifact = load_artifact(folder_of(estimator), estimator)
     assert (artifact.model.estimator, artifact.card.estimator) == (estimator, estimator)
     assert artifact.model.predictor == artifact.card.predictor == PREDICTORS[estimator]
@@ -148,7 +148,7 @@ def test_another_predictor_than_the_cards_is_rejected(
 
 
 def test_xgboost_serves_the_models_of_old_cards(folder_of: Any) -> None:
-    """They are older than the other estimators."""
+    """Old cards predate the other estimators."""
     folder = folder_of("xgboost")
     card = json.loads((folder / CARD_FILE).read_bytes())
     for name in ("estimator", "predictor", "table_cells", "picture", "gate"):
@@ -231,7 +231,7 @@ def test_the_state_of_another_class_is_rejected(folder_of: Any, estimator: str) 
     assert "cannot be opened (ValueError)" in rejection(folder)
 
 
-def test_weights_that_were_changed_are_found_by_the_golden_rows(folder_of: Any) -> None:
+def test_changed_weights_fail_the_golden_rows(folder_of: Any) -> None:
     folder = folder_of("logistic-regression")
     model = load_artifact(folder).model
     state = model.__getstate__()  # type: ignore[attr-defined]
@@ -241,7 +241,7 @@ def test_weights_that_were_changed_are_found_by_the_golden_rows(folder_of: Any) 
 
 
 def test_the_largest_accepted_weights_give_probabilities(folder_of: Any) -> None:
-    """No weight that passes the check makes NaN of a row that the API accepts."""
+    """Weights that pass the check never give NaN for a row that the API accepts."""
     folder = folder_of("logistic-regression")
     formula = state_of(folder)["formula"]
     large = LogisticRegression()

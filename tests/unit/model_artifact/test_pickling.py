@@ -56,23 +56,23 @@ def _global(module: str, name: str, then: bytes = b")R.") -> bytes:
     return b"\x80\x04" + text + b"\x93" + then
 
 
-# What to do with the class: make an instance, without calling its constructor.
+# Opcodes that make an instance of the class, without calling its constructor.
 _NEW = b")\x81"
 
 
 def _with_state(state: object) -> bytes:
-    """A pickle of an IrisModel with any state."""
-    # Protocol 3 has no frames, so what it makes can stand in the middle of another pickle.
+    """Return a pickle of an IrisModel with any state."""
+    # Protocol 3 has no frames, so its output can be part of another pickle.
     return _made("model_training.model", "IrisModel", state)
 
 
 def _made(module: str, name: str, state: object) -> bytes:
-    """A pickle of an instance of any class with any state."""
+    """Return a pickle of an instance of any class with any state."""
     return _global(module, name, _NEW + pickle.dumps(state, protocol=3)[2:-1] + b"b.")
 
 
 def _rejection(folder: Path, version: str | None = None) -> str:
-    """The sentence, which must be fit for /ready: whole, short, and without a trace or a path of this machine."""
+    """Return the sentence, which must suit /ready: complete, short, without a trace or a path of this machine."""
     with pytest.raises(ArtifactError) as rejection:
         load_artifact(folder, version or folder.name)
     sentence = str(rejection.value)
@@ -134,11 +134,11 @@ def test_a_folder_in_place_of_a_file_is_rejected(folder: Path, name: str) -> Non
     assert f"{name} cannot be read: Is a directory" in _rejection(folder)
 
 
-# Pickles that hold something else
+# Pickles of other objects
 
 
 class _Command:
-    """What an attacker pickles: a call that is made when the pickle is opened."""
+    """An attacker's object: opening its pickle makes a call."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.call = function, arguments
@@ -163,7 +163,7 @@ def test_a_pickle_that_would_run_a_command_does_not_run_it(folder: Path, tmp_pat
     "function", [eval, exec, getattr, __import__, os.system, pickle.loads, copyreg.pickle], ids=lambda f: f.__name__
 )
 def test_no_function_is_admitted_in_any_protocol(folder: Path, protocol: int, function: Any) -> None:
-    """Protocols before 4 name what they load by other opcodes."""
+    """Protocols before 4 load names by other opcodes."""
     _replace_pickle(folder, pickle.dumps(_Command(function, "1"), protocol))
     assert "loads" in _rejection(folder)
 
@@ -192,7 +192,7 @@ def test_only_the_one_class_is_admitted_by_its_exact_name(folder: Path, module: 
     assert f"loads {module}.{name}, which no artifact holds" in _rejection(folder)
 
 
-def test_the_old_inst_opcode_is_no_way_in(folder: Path) -> None:
+def test_the_old_inst_opcode_is_rejected(folder: Path) -> None:
     _replace_pickle(folder, b"(S'exit 1'\nios\nsystem\n.")
     assert "loads os.system" in _rejection(folder)
 
@@ -226,7 +226,7 @@ def test_a_long_or_broken_name_does_not_flood_the_log(folder: Path) -> None:
         ),
     ],
 )
-def test_what_is_not_a_trained_model_is_rejected(folder: Path, pickled: bytes, sentence: str) -> None:
+def test_other_objects_than_trained_models_are_rejected(folder: Path, pickled: bytes, sentence: str) -> None:
     _replace_pickle(folder, pickled)
     assert sentence in _rejection(folder)
 
@@ -254,7 +254,7 @@ def test_a_model_with_a_state_of_another_kind_is_rejected(folder: Path, change: 
 
 
 def test_a_model_with_an_empty_booster_does_not_end_the_process(folder: Path, repository: Path) -> None:
-    """XGBoost 3.2.0 would end the process, so the test starts another one."""
+    """XGBoost 3.2.0 would end the process, so the test runs in another one."""
     _replace_pickle(folder, _with_state(_state(folder) | {"booster": b""}))
     code = f"""
 from pathlib import Path
@@ -306,7 +306,7 @@ def test_a_card_that_does_not_fit_is_rejected(folder: Path, edit: Callable[..., 
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe\x00{", b'{"card_format": 1, "model_name": "\xe9"}', b"[1]"])
-def test_a_card_that_is_no_json_is_rejected(folder: Path, raw: bytes) -> None:
+def test_a_card_that_is_not_json_is_rejected(folder: Path, raw: bytes) -> None:
     (folder / CARD_FILE).write_bytes(raw)
     assert _rejection(folder).startswith("model_card.json cannot be used: ")
 
@@ -318,7 +318,7 @@ def test_a_deeply_nested_card_is_rejected(folder: Path) -> None:
 
 @pytest.mark.parametrize(("off", "accepted"), [(0.5e-6, True), (-0.5e-6, True), (2e-6, False), (-2e-6, False)])
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (2, 2)])
-def test_golden_rows_are_held_to_one_millionth(folder: Path, off: float, accepted: bool, row: int, column: int) -> None:
+def test_golden_rows_allow_one_millionth(folder: Path, off: float, accepted: bool, row: int, column: int) -> None:
     def edit(card: dict[str, Any]) -> None:
         card["golden_rows"][row]["probabilities"][column] += off
 
@@ -329,7 +329,7 @@ def test_golden_rows_are_held_to_one_millionth(folder: Path, off: float, accepte
         assert "does not give the probabilities of its golden rows (off by 2e-06" in _rejection(folder)
 
 
-def test_another_model_behind_a_true_digest_is_found_by_the_golden_rows(folder: Path, second_version: Path) -> None:
+def test_another_model_with_a_valid_digest_fails_the_golden_rows(folder: Path, second_version: Path) -> None:
     _replace_pickle(folder, (second_version / MODEL_FILE).read_bytes())
     assert "it is another model, or this machine computes differently" in _rejection(folder)
 
@@ -343,7 +343,7 @@ def test_the_card_names_the_predictor_that_serves(folder: Path) -> None:
     assert model.predictor == "decision table"
 
 
-def test_where_the_card_has_xgboost_no_table_serves(folder: Path) -> None:
+def test_a_card_with_xgboost_is_served_without_a_table(folder: Path) -> None:
     table = load_artifact(folder).model
     _edit_card(folder, lambda card: card.update(predictor="xgboost", table_cells=0))
     model = load_artifact(folder).model
@@ -353,7 +353,7 @@ def test_where_the_card_has_xgboost_no_table_serves(folder: Path) -> None:
     assert [model.predict_one(row) for row in rows.tolist()] == [table.predict_one(row) for row in rows.tolist()]
 
 
-def test_a_card_from_before_there_were_tables_is_served_by_xgboost(folder: Path) -> None:
+def test_a_card_older_than_tables_is_served_by_xgboost(folder: Path) -> None:
     _edit_card(folder, lambda card: (card.pop("predictor"), card.pop("table_cells")))
     assert load_artifact(folder).model.predictor == "xgboost"
 
@@ -372,7 +372,7 @@ def test_an_unknown_predictor_is_rejected(folder: Path) -> None:
 
 
 def test_a_table_that_is_not_xgboost_is_rejected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a machine or a release of XGBoost might compute that places a value at a threshold elsewhere."""
+    """Another machine or release of XGBoost might compare a value at a threshold differently."""
     right = DecisionTable.cells
     below = np.float32(-1e30)
     monkeypatch.setattr(DecisionTable, "cells", lambda self, rows: right(self, np.nextafter(rows, below)))
@@ -380,7 +380,7 @@ def test_a_table_that_is_not_xgboost_is_rejected(folder: Path, monkeypatch: pyte
     assert "cannot serve from the decision table that its card promises: " in sentence and "XGBoost" in sentence
 
 
-def test_a_promised_table_that_cannot_be_made_is_rejected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_cannot_be_built_is_rejected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decision_table, "MAX_CELLS", 10)
     assert "cannot serve from the decision table that its card promises: its thresholds make" in _rejection(folder)
 
@@ -391,7 +391,7 @@ def test_files_of_two_versions_do_not_mix(folder: Path, second_version: Path) ->
 
 
 def test_every_kind_of_fault_has_its_own_sentence(folder: Path, second_version: Path) -> None:
-    """An operator who reads one knows which it was."""
+    """The sentence identifies the fault for an operator."""
     good = {name: (folder / name).read_bytes() for name in (CARD_FILE, MODEL_FILE)}
     pickled = good[MODEL_FILE]
     faults: dict[str, Callable[[], Any]] = {

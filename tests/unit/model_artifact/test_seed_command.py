@@ -21,7 +21,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def new_store(tmp_path: Path) -> ArtifactStore:
-    """A store without even a folder."""
+    """A store whose folder does not exist."""
     return ArtifactStore(tmp_path / "new" / "store")
 
 
@@ -73,7 +73,7 @@ def _seed_after(start: Any, into: ArtifactStore, source: ArtifactStore) -> None:
 
 
 def test_seed_by_several_at_once(store: ArtifactStore, version: str, new_store: ArtifactStore) -> None:
-    """The replicas of a first deployment do."""
+    """The replicas of a first deployment do this."""
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(4)
     processes = [context.Process(target=_seed_after, args=(start, new_store, store)) for _ in range(4)]

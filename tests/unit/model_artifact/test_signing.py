@@ -136,12 +136,12 @@ def test_line_breaks_in_the_signature_do_not_matter(key: Any, change: Callable[[
     ],
 )
 def test_every_byte_of_the_card_matters(key: Any, change: Callable[[bytes], bytes]) -> None:
-    """Line ends, too: the same values in other bytes are another card."""
+    """Line ends included: the same values in other bytes are another card."""
     with pytest.raises(SigningError, match="not a signature of this card"):
         check_signature(change(CARD), sign_card(CARD, key), [key.public_key()])
 
 
-def test_without_a_key_nothing_passes(key: Any) -> None:
+def test_without_a_key_no_signature_is_valid(key: Any) -> None:
     with pytest.raises(SigningError, match="by a trusted key"):
         check_signature(CARD, sign_card(CARD, key), [])
 
@@ -164,7 +164,7 @@ def test_a_signed_artifact_is_opened_with_and_without_a_key(signed: Path, key: A
 
 
 def test_tampering_is_rejected(signed: Path, key: Any, other_key: Any, second_version: Path) -> None:
-    """Each in turn on a fresh copy: what may be wrong, and the beginning of what is said."""
+    """Each fault in turn on a fresh copy, with the beginning of its sentence."""
     card, signature = (signed / CARD_FILE).read_bytes(), (signed / SIGNATURE_FILE).read_bytes()
     garbage = "model_card.json.sig holds no Ed25519 signature"
     wrong = "model_card.json.sig is not a signature of this card by a trusted key"
@@ -213,7 +213,7 @@ def test_a_signature_does_not_excuse_a_changed_pickle(signed: Path, key: Any, se
     assert "but its card records" in _rejection(signed, key)
 
 
-def test_what_is_rejected_is_not_signed(store: ArtifactStore, version: str, key: Any) -> None:
+def test_a_rejected_version_is_not_signed(store: ArtifactStore, version: str, key: Any) -> None:
     with (store.folder(version) / "iris_model.pkl").open("ab") as file:
         file.write(b"!")
     with pytest.raises(ArtifactError, match="bytes, but its card records"):
@@ -241,11 +241,11 @@ def _private(key: Any, encoding: Encoding = Encoding.PEM, encryption: Any = None
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\n"])
-def test_no_setting_is_no_key(empty: str) -> None:
+def test_an_empty_setting_has_no_keys(empty: str) -> None:
     assert read_public_keys(empty) == ()
 
 
-def test_a_public_key_may_be_given_in_every_usual_way(key: Any, other_key: Any, tmp_path: Path) -> None:
+def test_a_public_key_is_accepted_in_every_usual_form(key: Any, other_key: Any, tmp_path: Path) -> None:
     pem, other = _public(key).decode(), _public(other_key).decode()
     (tmp_path / "one.pub").write_text(pem)
     (tmp_path / "crlf.pub").write_bytes(pem.replace("\n", "\r\n").encode())
@@ -276,7 +276,7 @@ def test_a_public_key_may_be_given_in_every_usual_way(key: Any, other_key: Any, 
         assert read_public_keys(setting) == (key.public_key(), other_key.public_key()), setting
 
 
-def test_what_is_no_public_key_is_rejected_and_no_secret_repeated(key: Any, tmp_path: Path) -> None:
+def test_an_invalid_public_key_is_rejected_without_repeating_a_secret(key: Any, tmp_path: Path) -> None:
     strange = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
     secret = _private(key).decode()
@@ -315,7 +315,7 @@ def test_what_is_no_public_key_is_rejected_and_no_secret_repeated(key: Any, tmp_
         assert not any(line[:20] in str(error.value) for line in hidden)
 
 
-def test_what_is_no_private_key_is_rejected(key: Any, tmp_path: Path) -> None:
+def test_an_invalid_private_key_is_rejected(key: Any, tmp_path: Path) -> None:
     faults: dict[bytes, str] = {
         _public(key): "holds a public key, which cannot sign",
         _private(rsa.generate_private_key(public_exponent=65537, key_size=2048)): "another type than Ed25519",
@@ -360,7 +360,7 @@ def test_a_bad_key_stops_training_before_it_begins(pair: tuple[Path, Path], tmp_
     assert train.main(["--store", str(tmp_path / "store"), "--sign-key", str(pair[1])]) == 1
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith("train: ") and "public key, which cannot sign" in said.err
-    # Only the outcome is kept, for alerts about scheduled trainings.
+    # Only the outcome is recorded, for alerts about scheduled trainings.
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["last_training.json"]
 
 
@@ -398,7 +398,7 @@ def test_failures_of_the_commands_are_one_sentence(
 
 
 def test_run_as_a_script_its_errors_are_sentences(repository: Path, tmp_path: Path) -> None:
-    """A module that runs as `__main__` and is imported too would have two kinds of SigningError."""
+    """A module that runs as `__main__` and is also imported would have two SigningError classes."""
     (tmp_path / "signing.key").write_text("x")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "model_training.signing", "new-key", str(tmp_path)],

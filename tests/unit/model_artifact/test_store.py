@@ -24,7 +24,7 @@ def empty(tmp_path: Path) -> ArtifactStore:
     return ArtifactStore(tmp_path / "new" / "store")
 
 
-def test_an_empty_store_says_what_to_do(empty: ArtifactStore) -> None:
+def test_the_error_of_an_empty_store_names_the_remedy(empty: ArtifactStore) -> None:
     assert empty.versions() == []
     with pytest.raises(ArtifactError, match="train a model first"):
         empty.current()
@@ -87,7 +87,7 @@ def test_pointer_switches_forth_and_back(store: ArtifactStore, version: str, oth
     assert store.versions() == sorted([version, other_version])
 
 
-def test_activating_what_is_not_there_changes_nothing(store: ArtifactStore, version: str) -> None:
+def test_activating_a_missing_version_changes_nothing(store: ArtifactStore, version: str) -> None:
     with pytest.raises(ArtifactError, match=f"no version v2; it has: {version}"):
         store.activate("v2")
     assert store.current() == version
@@ -140,7 +140,7 @@ def test_a_pointer_cannot_lead_out_of_the_store(store: ArtifactStore, name: str)
 
 
 def test_a_pointer_may_end_in_a_newline_or_not(store: ArtifactStore, version: str) -> None:
-    """People write it with echo, too."""
+    """An operator may write it with echo."""
     for text in (version, version + "\n", version + "\r\n"):
         (store.root / "current").write_bytes(text.encode())
         assert store.current() == version
@@ -153,7 +153,7 @@ def test_a_pointer_of_garbage_is_rejected(store: ArtifactStore, content: bytes) 
         store.current()
 
 
-def test_a_pointer_that_cannot_be_read_says_why(store: ArtifactStore) -> None:
+def test_an_unreadable_pointer_is_reported_with_the_reason(store: ArtifactStore) -> None:
     (store.root / "current").unlink()
     (store.root / "current").mkdir()
     with pytest.raises(ArtifactError, match="pointer cannot be read: Is a directory"):
@@ -180,7 +180,7 @@ def test_two_trainings_in_one_second_are_two_versions(
         assert load_artifact(store.folder(card.model_version), card.model_version).card == card
 
 
-def test_what_a_killed_writer_left_is_removed_by_a_later_one(empty: ArtifactStore) -> None:
+def test_files_of_a_killed_writer_are_removed_by_a_later_one(empty: ArtifactStore) -> None:
     versions = empty.folder("v1").parent
     for name, hours in ((".incoming-abandoned", 7), (".incoming-under-way", 1)):
         folder = versions / name / "version"

@@ -28,7 +28,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def command(store: ArtifactStore, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run it: status, standard output, standard error."""
+    """Run the command; return status, standard output and standard error."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
         status = store_module.main([*arguments, "--store", str(store.root)])
@@ -49,7 +49,7 @@ def third_version(store: ArtifactStore, train_into: Callable[..., Any], tmp_path
 
 @pytest.fixture
 def public_key(store: ArtifactStore, version: str, tmp_path: Path) -> str:
-    """The file of the key whose owner signed the store's first version."""
+    """The public key file; its owner signed the store's first version."""
     private, public = new_key(tmp_path / "keys")
     store.sign(version, read_private_key(private))
     return str(public)
@@ -78,7 +78,7 @@ def test_list_shows_each_version_and_marks_the_current_one(
         assert signature == "none"
 
 
-def test_list_tells_the_state_of_signatures(
+def test_list_shows_the_state_of_signatures(
     command: Any, store: ArtifactStore, version: str, other_version: str, public_key: str
 ) -> None:
     def states(*arguments: str) -> dict[str, str]:
@@ -91,7 +91,7 @@ def test_list_tells_the_state_of_signatures(
     assert states("--public-key", public_key) == {version: "verified", other_version: "invalid"}
 
 
-def test_list_of_damaged_and_foreign_things_goes_on(
+def test_list_continues_after_damaged_and_foreign_folders(
     command: Any, store: ArtifactStore, version: str, other_version: str
 ) -> None:
     (store.folder(other_version) / CARD_FILE).write_bytes(b"{")
@@ -105,13 +105,13 @@ def test_list_of_damaged_and_foreign_things_goes_on(
     assert len(out.splitlines()) == 3 and "*" not in out
 
 
-def test_a_card_cannot_steer_the_terminal(command: Any, store: ArtifactStore, version: str) -> None:
+def test_a_card_cannot_control_the_terminal(command: Any, store: ArtifactStore, version: str) -> None:
     card = json.loads((store.folder(version) / CARD_FILE).read_bytes())
     (store.folder(version) / CARD_FILE).write_text(json.dumps(card | {"trained_at": "\x1b[2J\nx"}))
     assert "\x1b" not in command("list")[1] and len(command("list")[1].splitlines()) == 2
 
 
-def test_an_empty_store_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_of_an_empty_store_names_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("list", "rollback"):
         assert store_module.main([name, "--store", str(tmp_path / "none")]) == 1
         assert capsys.readouterr().err.count("\n") == 1
@@ -129,7 +129,7 @@ def test_activate_verifies_and_switches(command: Any, store: ArtifactStore, vers
     assert out == f"version {other_version} is current in {store.root} (it was {version}), not signed\n"
 
 
-def test_activate_rejects_what_the_api_would(
+def test_activate_rejects_what_the_api_rejects(
     command: Any, store: ArtifactStore, version: str, other_version: str
 ) -> None:
     _damage(store, other_version)
@@ -138,7 +138,7 @@ def test_activate_rejects_what_the_api_would(
     assert err.startswith(f"store: version {other_version} is rejected, and nothing was switched: iris_model.pkl has")
 
 
-def test_activate_rejects_what_is_not_signed_once_there_is_a_key(
+def test_with_a_key_activate_rejects_an_unsigned_version(
     command: Any, store: ArtifactStore, version: str, other_version: str, public_key: str, monkeypatch: Any
 ) -> None:
     assert "signature not checked" in command("activate", version)[1]
@@ -149,7 +149,7 @@ def test_activate_rejects_what_is_not_signed_once_there_is_a_key(
 
 
 @pytest.mark.parametrize("name", ["none", "../../etc", "", "a b"])
-def test_activate_of_what_is_not_there_is_one_sentence(
+def test_activate_of_a_missing_version_is_one_sentence(
     command: Any, store: ArtifactStore, version: str, name: str
 ) -> None:
     status, _, err = command("activate", name)
@@ -170,12 +170,12 @@ def test_roll_backs_in_a_row_go_back_step_by_step(
     status, _, err = command("rollback")
     assert (status, store.current()) == (1, version)
     assert "no version was current before this one" in err
-    # Forward again, and once more back.
+    # Forward again, and back again.
     store.activate(third_version)
     assert command("rollback")[0] == 0 and store.current() == version
 
 
-def test_a_roll_back_passes_over_what_was_removed(
+def test_a_roll_back_skips_removed_versions(
     command: Any, store: ArtifactStore, version: str, other_version: str, third_version: str
 ) -> None:
     for name in (other_version, third_version):
@@ -202,7 +202,7 @@ def test_a_roll_back_from_a_lost_pointer(command: Any, store: ArtifactStore, ver
 
 
 @pytest.mark.parametrize("step", [1, 2])
-def test_a_crash_between_the_two_writes_leaves_a_good_store(
+def test_a_crash_between_the_two_writes_leaves_a_valid_store(
     command: Any,
     store: ArtifactStore,
     version: str,
@@ -211,7 +211,7 @@ def test_a_crash_between_the_two_writes_leaves_a_good_store(
     monkeypatch: Any,
     step: int,
 ) -> None:
-    """The power goes before the first write or between the two, at a switch and at a roll-back."""
+    """Power fails before the first write or between the two, at a switch and at a roll-back."""
     store.activate(other_version)
 
     class PowerCutError(BaseException):
@@ -246,7 +246,7 @@ def test_a_crash_between_the_two_writes_leaves_a_good_store(
         assert store.current() == other_version and store.previous() == version
 
 
-def test_the_history_does_not_grow_for_ever(store: ArtifactStore, version: str, other_version: str) -> None:
+def test_the_history_is_bounded(store: ArtifactStore, version: str, other_version: str) -> None:
     for _ in range(60):
         store.activate(other_version)
         store.activate(version)
@@ -258,7 +258,9 @@ def _activate_often(root: str, names: list[str]) -> None:
         ArtifactStore(root).activate(name)
 
 
-def test_two_processes_lose_no_step(store: ArtifactStore, version: str, other_version: str, third_version: str) -> None:
+def test_concurrent_switches_lose_none(
+    store: ArtifactStore, version: str, other_version: str, third_version: str
+) -> None:
     """Without the lock, one would write the history that it read before the other wrote."""
     context = multiprocessing.get_context("spawn")
     plans = [[other_version, version] * 10, [third_version, version] * 10]
@@ -270,7 +272,7 @@ def test_two_processes_lose_no_step(store: ArtifactStore, version: str, other_ve
         assert process.exitcode == 0
     walked = [*(store.root / "history").read_text().split(), store.current()]
     assert walked[0] == version and walked[-1] == version
-    # Each entry is what was current when the next came.
+    # Each entry was current before the next one.
     assert all(one != two for one, two in itertools.pairwise(walked))
     assert {other_version, third_version} <= set(walked)
 
@@ -306,7 +308,7 @@ def test_verify_finds_damage_and_a_pointer_to_nothing(
     assert command("verify", "none")[0] == 1
 
 
-# Around
+# Other behaviour
 
 
 @pytest.mark.parametrize("name", ["list", "activate", "rollback", "verify"])
@@ -329,7 +331,7 @@ def test_a_store_that_cannot_be_written_is_one_sentence(
     assert sorted(path.name for path in store.root.iterdir()) == ["current", "lock", "versions"]
 
 
-def test_a_volume_that_flushes_no_folders_is_fine(
+def test_a_volume_that_cannot_flush_folders_is_supported(
     store: ArtifactStore, other_version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.fsync
@@ -344,7 +346,7 @@ def test_a_volume_that_flushes_no_folders_is_fine(
     assert store.current() == other_version
 
 
-def test_help_documents_all(repository: Path) -> None:
+def test_help_documents_every_command(repository: Path) -> None:
     def text(*arguments: str) -> str:
         return subprocess.run(
             [sys.executable, "-W", "error", "-m", "model_training.store", *arguments, "--help"],
@@ -364,7 +366,7 @@ def test_help_documents_all(repository: Path) -> None:
 
 
 def test_it_needs_no_training_package(repository: Path, store: ArtifactStore) -> None:
-    """As in the API's image."""
+    """The API's image has none."""
     program = (
         "import sys\n"
         "for name in ('sklearn', 'pandas', 'flask'): sys.modules[name] = None\n"

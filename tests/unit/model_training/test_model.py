@@ -1,4 +1,4 @@
-"""The estimator: what it rejects, what it computes, and that its pickle changes nothing."""
+"""The estimator: its errors, its results, and its pickle."""
 
 import pickle
 import subprocess
@@ -72,7 +72,7 @@ def test_probabilities_and_classes_agree(model: IrisModel) -> None:
 
 
 def test_one_row_at_a_time_gives_the_bits_of_the_whole_table(model: IrisModel) -> None:
-    """Else an answer of the API would depend on how a client batches."""
+    """Otherwise an answer of the API would depend on the client's batches."""
     rows = load_iris().X
     assert np.array_equal(np.vstack([model.predict_proba([row]) for row in rows]), model.predict_proba(rows))
 
@@ -117,7 +117,7 @@ def test_labels_that_cannot_be_learned_are_rejected(labels: object, sentence: st
         IrisModel().train(np.ones((3, 2)), labels)
 
 
-def test_an_untrained_model_says_so() -> None:
+def test_an_untrained_model_is_an_error() -> None:
     for use in (lambda: IrisModel().predict([[1, 2, 3, 4]]), lambda: pickle.dumps(IrisModel())):
         with pytest.raises(NotTrainedError, match="call train"):
             use()
@@ -132,14 +132,14 @@ def test_pickle_round_trip_gives_identical_bits(model: IrisModel) -> None:
 
 
 def test_pickle_holds_ubjson_and_no_object_of_xgboost(model: IrisModel) -> None:
-    """What survives an upgrade of XGBoost is UBJSON; a pickled Booster does not (xgboost#8745)."""
+    """UBJSON survives an upgrade of XGBoost; a pickled Booster does not (xgboost#8745)."""
     pickled = pickle.dumps(model)
     assert b"xgboost" not in pickled
     assert model.__getstate__()["booster"].startswith(b"{L")
 
 
 def test_two_classes_and_other_widths_work() -> None:
-    """Nothing but the data says how many features and classes there are."""
+    """The data alone defines the numbers of features and classes."""
     rng = np.random.default_rng(0)
     X, y = rng.random((40, 7)), np.arange(40) % 2
     model = pickle.loads(pickle.dumps(IrisModel(n_estimators=2).train(X, y)))
@@ -148,7 +148,7 @@ def test_two_classes_and_other_widths_work() -> None:
 
 
 def test_metrics_agree_with_hand_made_numbers() -> None:
-    """Four rows of classes 0, 0, 1, 2; the second is taken for class 1."""
+    """Four rows of classes 0, 0, 1, 2; the second is predicted as class 1."""
     probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3], [0.25, 0.25, 0.5]], dtype=np.float32)
     metrics = classification_metrics(np.array([0, 0, 1, 2]), probabilities)
     assert metrics["accuracy"] == 0.75
@@ -159,7 +159,7 @@ def test_metrics_agree_with_hand_made_numbers() -> None:
 
 
 def test_a_class_that_is_not_held_out_keeps_its_row_and_column() -> None:
-    """Without a warning, which would be an error here."""
+    """There is no warning, which would be an error here."""
     metrics = classification_metrics(np.array([0, 0]), np.array([[1, 0, 0], [0.5, 0.3, 0.2]]))
     assert metrics["confusion_matrix"] == [[2, 0, 0], [0, 0, 0], [0, 0, 0]]
     assert metrics["accuracy"] == 1
@@ -173,7 +173,7 @@ def test_evaluate_judges_the_models_own_predictions(model: IrisModel) -> None:
     )
 
 
-def test_cross_validation_never_judges_a_row_that_it_trained_on() -> None:
+def test_cross_validation_never_evaluates_a_training_row() -> None:
     seen = []
 
     class Parrot:

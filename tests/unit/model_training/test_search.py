@@ -19,7 +19,7 @@ def search(estimator: Any = "logistic-regression", **options: Any) -> dict[str, 
 
 
 def loss(estimator: Any, parameters: dict[str, Any]) -> float:
-    """Over the folds that the search has with its seed 1."""
+    """Return the loss over the folds of a search with seed 1."""
     iris = load_iris()
     losses = []
     for train, test in StratifiedKFold(3, shuffle=True, random_state=1).split(iris.X, iris.y):
@@ -29,14 +29,14 @@ def loss(estimator: Any, parameters: dict[str, Any]) -> float:
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_what_is_searched_lies_within_what_may_be_set(estimator: Any) -> None:
+def test_search_spans_are_within_the_bounds(estimator: Any) -> None:
     for name, span in SPANS[estimator].items():
         parameter = PARAMETERS[estimator][name]
         assert parameter.minimum <= span.low < span.high <= parameter.maximum
         assert span.low <= parameter.default <= span.high
 
 
-def test_it_finds_better_than_the_defaults_and_tells_its_progress() -> None:
+def test_it_improves_on_the_defaults_and_reports_progress() -> None:
     reported: list[tuple[float, str]] = []
     found = search(progress=lambda share, text: reported.append((share, text)))
     assert loss("logistic-regression", found) < loss("logistic-regression", {}) - 0.02
@@ -54,7 +54,7 @@ def test_one_trial_is_the_defaults() -> None:
 
 
 @pytest.mark.parametrize("estimator", ["xgboost", "random-forest"])
-def test_what_is_fixed_stays_and_the_same_seed_finds_the_same(estimator: Any) -> None:
+def test_fixed_parameters_stay_and_equal_seeds_give_equal_results(estimator: Any) -> None:
     fixed = {"n_estimators": 5, "max_depth": 2.0}
     found = search(estimator, fixed=fixed, trials=4)
     assert (found["n_estimators"], found["max_depth"]) == (5, 2)
@@ -73,7 +73,7 @@ def test_what_is_fixed_stays_and_the_same_seed_finds_the_same(estimator: Any) ->
         ({"folds": 51}, "a class has 50 training rows, too few for 51 folds"),
     ],
 )
-def test_what_cannot_be_searched_is_said(options: dict[str, Any], sentence: str) -> None:
+def test_a_search_without_parameters_is_an_error(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         search(**options)
 

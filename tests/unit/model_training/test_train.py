@@ -40,7 +40,7 @@ def command(repository: Path) -> Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_two_trainings_with_one_seed_give_the_same_model(command, tmp_path: Path) -> None:
-    """Two processes, two stores: files are equal to the last bit but for the version, the time and where they lie."""
+    """Two processes, two stores: the files are equal except for the version, the time and the folder."""
     artifacts = []
     for name in ("one", "two"):
         done = command("--store", tmp_path / name, "--n-estimators", 5, "--seed", 7)
@@ -84,7 +84,7 @@ def test_without_a_decision_table_the_predictor_is_xgboost(
 
 
 def test_card_describes_the_training_rows(tmp_path: Path) -> None:
-    """Ranges and quantiles are those of the 120 rows that the model has seen, not of the held-out ones."""
+    """Ranges and quantiles are those of the 120 training rows, not of the held-out ones."""
     assert train.main(["--store", str(tmp_path), "--n-estimators", "5", "--max-depth", "2", "--seed", "1"]) == 0
     store = ArtifactStore(tmp_path)
     card = load_artifact(store.folder(store.current())).card
@@ -150,7 +150,7 @@ def test_help_documents_every_option(command) -> None:
 def test_a_bad_option_is_one_sentence(
     option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No trace, nothing written, and a status that stops a script."""
+    """No trace, no files, and a status that stops a script."""
     try:
         status = train.main(["--store", str(tmp_path / "store"), f"--{option}={value}"])
     except SystemExit as stop:
@@ -192,7 +192,7 @@ def test_a_write_that_fails_keeps_the_version_that_was_current(
     assert [path.name for path in (store.root / "versions").iterdir()] == [version]
 
 
-def test_what_the_loader_rejects_never_becomes_current(
+def test_a_version_that_the_loader_rejects_never_becomes_current(
     store: ArtifactStore, version: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def reject(*_: object) -> None:
@@ -205,7 +205,7 @@ def test_what_the_loader_rejects_never_becomes_current(
 
 
 def test_store_folder_may_come_from_the_environment(command, tmp_path: Path) -> None:
-    """An option is stronger than the environment."""
+    """An option overrides the environment."""
     assert str(tmp_path / "env") in re.sub(r"\s", "", command("--help", MODEL_STORE=str(tmp_path / "env")).stdout)
     done = command("--store", tmp_path / "option", "--n-estimators", 1, MODEL_STORE=str(tmp_path / "env"))
     assert f"is current in {tmp_path / 'option'}" in done.stdout
@@ -227,8 +227,8 @@ def test_commit_is_taken_from_the_environment_where_there_is_no_repository(
     assert git_commit() == "unknown"
 
 
-def test_a_terminal_shows_a_bar_and_a_pipe_that_ends_no_trace(repository: Path, tmp_path: Path) -> None:
-    """The bar goes to the terminal alone: what is piped on is the report."""
+def test_a_terminal_shows_a_bar_and_a_closed_pipe_no_trace(repository: Path, tmp_path: Path) -> None:
+    """Only the terminal gets the bar; the pipe gets the report."""
     command = [sys.executable, "-m", "model_training.train", "--n-estimators", "3", "--search", "2", "--folds", "2"]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("MODEL_", "MLFLOW_"))}
     ours, theirs = pty.openpty()

@@ -24,7 +24,7 @@ Run = Callable[..., tuple[int, list[dict[str, Any]]]]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command in this process: its status and its events."""
+    """Run the command in this process; return its status and its events."""
     for name in ("MODEL_STORE", "MODEL_SIGN_KEY", "MODEL_PUBLIC_KEY", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
 
@@ -39,14 +39,14 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 
 @pytest.fixture
 def flowers(tmp_path: Path) -> Path:
-    """A table whose first column tells two classes apart, mostly."""
+    """Return a table whose first column mostly separates the two classes."""
     rows = [f"{index % 97},{index % 2 * 50 + index % 61},{'rose' if index % 2 else 'lily'}\n" for index in range(200)]
     path = tmp_path / "flowers.csv"
     path.write_text("noise,length,kind\n" + "".join(rows))
     return path
 
 
-def test_a_training_tells_its_steps_and_its_card(run: Run, tmp_path: Path) -> None:
+def test_a_training_reports_its_steps_and_its_card(run: Run, tmp_path: Path) -> None:
     status, events = run("--n-estimators", 5)
     assert status == 0
     *steps, result = events
@@ -82,7 +82,7 @@ def test_a_column_with_values_in_held_out_rows_alone_is_rejected_by_name(run: Ru
 
 
 def test_a_file_a_configuration_and_options(run: Run, flowers: Path, tmp_path: Path) -> None:
-    """Options are stronger than the file, which is stronger than the defaults; paths are beside the file."""
+    """Options override the file, and the file overrides the defaults; paths start at the file."""
     (tmp_path / "units.toml").write_text('length = "cm"')
     (tmp_path / "training.toml").write_text(
         'data = "flowers.csv"\nname = "garden"\ntarget = "kind"\nunits = "units.toml"\nignore = ["noise"]\n'
@@ -154,8 +154,8 @@ def test_a_champion_that_cannot_be_compared_is_named(run: Run, champion: str, tm
     assert ("of another table (digits" if champion == "other table" else "is rejected") in reason
 
 
-def test_missing_values_are_learnt_from_and_told(run: Run, flowers: Path) -> None:
-    """Of trees alone; ranges pass over them, and golden rows hold none."""
+def test_missing_values_are_used_and_reported(run: Run, flowers: Path) -> None:
+    """For trees only; ranges ignore them, and golden rows have none."""
     lines = flowers.read_text().splitlines()
     lines[1::3] = ["," + line.partition(",")[2] for line in lines[1::3]]
     flowers.write_text("\n".join(lines))
@@ -194,10 +194,10 @@ def test_a_table_without_a_complete_row_has_golden_rows(run: Run, flowers: Path)
         (["--parameter", "max_depth=0.5"], 2, "max_depth of xgboost must be a whole number"),
     ],
 )
-def test_what_fails_is_one_sentence(
+def test_each_failure_is_one_sentence(
     run: Run, flowers: Path, arguments: list[str], status: int, words: str, tmp_path: Path
 ) -> None:
-    """Nothing is registered; a training that failed is recorded, a slip at the keyboard is not."""
+    """Nothing is registered; a failed training is recorded, an invalid option is not."""
     ended, events = run(*(argument.replace("FLOWERS", str(flowers)) for argument in arguments))
     assert ended == status
     assert (events[-1]["event"], [event["event"] for event in events].count("error")) == ("error", 1)
@@ -301,21 +301,21 @@ def test_a_training_that_is_stopped_leaves_the_champion(repository: Path, store:
     assert record and record.outcome == "failed"
 
 
-def test_a_table_that_has_grown_is_judged_by_rows_that_the_champion_does_not_know(run: Run, tmp_path: Path) -> None:
-    """A model that learns rows by heart would else beat each of its successors."""
+def test_a_grown_table_is_evaluated_on_rows_unknown_to_the_champion(run: Run, tmp_path: Path) -> None:
+    """Otherwise a model that memorises rows would beat each of its successors."""
     chance = random.Random(0)
     values = [[chance.gauss(0, 1) for _ in range(6)] for _ in range(1600)]
     lines = [f"{','.join(map(str, row))},{'ab'[sum(row[:2]) + chance.gauss(0, 1.5) > 0]}\n" for row in values]
     path = tmp_path / "table.csv"
     asked = ("--data", path, "--target", "kind", "--folds", 0, "--max-depth", 8)
-    told = []
+    cards = []
     for rows, seed in ((1500, 42), (1600, 42), (1600, 7)):
         path.write_text("a,b,c,d,e,f,kind\n" + "".join(lines[:rows]))
         _, events = run(*asked, "--seed", seed, *(["--force"] if rows == 1500 else []))
-        told.append(events[-1]["card"])
+        cards.append(events[-1]["card"])
         # The first stays champion.
-        ArtifactStore(tmp_path / "store").activate(told[0]["model_version"])
-    first, grown, other = told
+        ArtifactStore(tmp_path / "store").activate(cards[0]["model_version"])
+    first, grown, other = cards
     accuracy = [card["gate"]["comparisons"][0]["champion"] for card in (grown, other)]
     assert abs(accuracy[0] - first["metrics"]["accuracy"]) < 0.05
     assert accuracy[1] > first["metrics"]["accuracy"] + 0.15
@@ -323,7 +323,7 @@ def test_a_table_that_has_grown_is_judged_by_rows_that_the_champion_does_not_kno
     assert [knows in " ".join(card["gate"]["reasons"]) for card in (grown, other)] == [False, True]
 
 
-def test_of_two_trainings_the_later_one_meets_the_earlier_ones_champion(run: Run, tmp_path: Path) -> None:
+def test_the_later_of_two_trainings_is_compared_with_the_earlier_ones_champion(run: Run, tmp_path: Path) -> None:
     run("--n-estimators", 5, "--folds", 0)
     store = ArtifactStore(tmp_path / "store")
     first = store.current()
@@ -336,7 +336,7 @@ def test_of_two_trainings_the_later_one_meets_the_earlier_ones_champion(run: Run
     ) as later:
         assert later.stdout
         with store.gate_lock():
-            # As far as it comes while another training is being judged.
+            # It runs until it waits for the gate lock of the other training.
             while json.loads(later.stdout.readline())["stage"] != "gate":
                 pass
             store.activate(second)

@@ -1,4 +1,4 @@
-"""Look at what came through Nginx."""
+"""Check answers that came through Nginx."""
 
 import json
 

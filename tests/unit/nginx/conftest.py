@@ -26,11 +26,11 @@ class Received:
     headers: list[tuple[str, str]]
     body: bytes
     port: int = 0
-    """Of the client: distinguishes connections."""
+    """The client's port, which distinguishes connections."""
 
 
 class Upstream:
-    """A stub server. `answer` takes a Received and gives (status, headers, body), or None to cut the connection."""
+    """A stub server. `answer` takes a Received and returns (status, headers, body), or None to cut the connection."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
@@ -92,7 +92,7 @@ class Edge:
     access_log: Path
 
     def send(self, path: str, method: str = "GET", headers: tuple[tuple[str, str], ...] = (), body: bytes = b""):
-        """One request with the path as given; the answer is a read http.client response."""
+        """Send one request with the path as given; return the http.client response, read to its end."""
         connection = http.client.HTTPSConnection("localhost", self.https_port, context=self.context, timeout=20)
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers:
@@ -106,7 +106,7 @@ class Edge:
         return response
 
     def stop(self) -> list[str]:
-        """The lines of the access log."""
+        """Stop Nginx; return the lines of the access log."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(timeout=20)
@@ -145,7 +145,7 @@ def certs(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def render(tmp_path, certs) -> Callable[..., subprocess.CompletedProcess]:
-    """Runs render.sh with nothing but the given variables."""
+    """Run render.sh with only the given variables."""
 
     def run(path: str = PATH, **variables: object) -> subprocess.CompletedProcess:
         environment = {"PATH": path, "CERT_DIR": str(certs), "RUN_DIR": str(tmp_path / "run")}
@@ -159,7 +159,7 @@ def render(tmp_path, certs) -> Callable[..., subprocess.CompletedProcess]:
 
 @pytest.fixture
 def start(nginx_binary, render, certs, tmp_path) -> Iterator[Callable[..., Edge]]:
-    """Starts Nginx in front of two stubs, with more variables for render.sh."""
+    """Start Nginx in front of two stubs, with more variables for render.sh."""
     started: list[Edge] = []
 
     def run(**variables: object) -> Edge:

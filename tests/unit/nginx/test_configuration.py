@@ -80,7 +80,7 @@ API = (
 UI = "/ /predictx /models /healthz /openapi_json /v20 /Predict /static/js/a.js /_stcore/health /_stcore/upload".split()
 
 
-def test_first_segment_decides_who_answers(start):
+def test_first_segment_decides_the_upstream(start):
     edge = start()
     for path in (*API, *UI):
         assert edge.send(path).status == 200
@@ -170,7 +170,7 @@ PIECES = [
 
 
 def test_no_spelling_of_metrics_reaches_an_upstream(start):
-    """Every path of up to three pieces: none that an upstream could read as its metrics is passed on."""
+    """Of all paths with up to three parts, none that an upstream could take for /metrics is forwarded."""
     edge = start()
     connection = http.client.HTTPSConnection("localhost", edge.https_port, context=edge.context, timeout=20)
     for count in (1, 2, 3):
@@ -204,7 +204,7 @@ def test_cut_connection_is_tried_again_with_the_body(start, resolve):
     assert [(received.method, received.body) for received in edge.api.received] == [("POST", body)] * 2
 
 
-def test_a_worker_that_takes_all_kept_connections_along_fails_no_request(start):
+def test_a_worker_that_dies_with_all_kept_connections_fails_no_request(start):
     """A killed worker cuts every connection that Nginx keeps to it, at the same moment."""
     edge = start()
     together = threading.Barrier(12)
@@ -221,12 +221,12 @@ def test_a_worker_that_takes_all_kept_connections_along_fails_no_request(start):
     edge.api.answer = lambda received: None if received.port in kept else (200, {}, b"fine")
     answer = edge.send("/predict", "POST", body=b"{}")
     assert (answer.status, answer.content) == (200, b"fine")
-    # At most four of them were found out the hard way.
+    # At most four of these attempts failed.
     assert len(edge.api.received) <= 12 + 5
 
 
 @pytest.mark.parametrize("resolve", ["off", "on"])
-def test_dead_api_is_a_json_502_after_bounded_tries(start, resolve):
+def test_dead_api_is_a_json_502_after_a_limited_number_of_tries(start, resolve):
     edge = start(UPSTREAM_RESOLVE=resolve)
     edge.api.answer = lambda _: None
     check_problem(edge.send("/predict", "POST", body=b"{}"), 502)
@@ -247,7 +247,7 @@ def test_errors_of_the_api_pass_untouched(start):
             "application/json",
             b'{"mine":1}',
         )
-    # Its own errors were answers, not cut connections: none was tried again.
+    # Errors are answers, not cut connections, so none was tried again.
     assert len(edge.api.received) == 9
 
 
@@ -270,11 +270,11 @@ def test_dead_interface_is_a_page_that_retries(start, resolve):
     assert b"The user interface is starting or unavailable. This page reloads by itself." in answer.content
     assert b'http-equiv="refresh"' in answer.content
     assert len(answer.headers.get_all("X-Frame-Options")) == 1
-    # The API goes on.
+    # The API still answers.
     assert edge.send("/predict").status == 200
 
 
-def test_silent_client_is_let_go(start):
+def test_silent_client_is_disconnected(start):
     edge = start()
     with socket.create_connection(("127.0.0.1", edge.http_port), timeout=20) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow:")

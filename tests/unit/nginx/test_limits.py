@@ -33,11 +33,11 @@ def test_keys_are_passed_on_and_not_logged(start):
 def test_more_than_the_burst_is_a_json_429_with_retry_after(start):
     edge = start(RATE_LIMIT=2, RATE_BURST=4)
     answers = [edge.send("/predict", "POST", body=b"{}") for _ in range(12)]
-    refused = [answer for answer in answers if answer.status == 429]
-    # One at once and four on top, and as many as became free meanwhile.
+    rejected = [answer for answer in answers if answer.status == 429]
+    # One at once and a burst of four, and those of the time that passed.
     assert 5 <= len(edge.api.received) <= 8
-    assert len(refused) == 12 - len(edge.api.received)
-    for answer in refused:
+    assert len(rejected) == 12 - len(edge.api.received)
+    for answer in rejected:
         check_problem(answer, 429)
         assert answer.headers.get_all("Retry-After") == ["1"]
     time.sleep(1.1)
@@ -58,7 +58,7 @@ def test_each_key_has_a_limit_of_its_own(start, name):
     form = "{}" if name == "X_API_Key" else "Bearer {}"
     assert statuses(edge, 6, **{name: form.format("one")})[429] >= 3
     assert statuses(edge, 2, **{name: form.format("two")}) == {200: 2}
-    # Without a key it is the address that counts.
+    # Without a key, the address counts.
     assert statuses(edge, 2) == {200: 2}
 
 
@@ -68,7 +68,7 @@ def test_the_same_key_in_either_header_has_one_limit(start):
     assert statuses(edge, 3, Authorization="bearer  one")[429] >= 2
 
 
-def test_made_up_keys_share_a_limit_where_the_api_checks_none(start):
+def test_invented_keys_share_a_limit_if_the_api_checks_none(start):
     edge = start(RATE_LIMIT=1, RATE_BURST=1)
     seen = Counter(edge.send("/predict", headers=(("X-API-Key", f"key-{number}"),)).status for number in range(8))
     assert seen[429] >= 5
@@ -149,7 +149,7 @@ def test_files_at_once_are_limited(start):
     release = threading.Event()
     edge.api.answer = lambda _: (release.wait(20) and 200, {}, b"")
     csv = (("Content-Type", "text/csv"),)
-    # From one address; all addresses together have twice as many.
+    # For one address; all addresses together have twice as many.
     with ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(edge.send, "/predict", "POST", csv, b"x") for _ in range(4)]
         deadline = time.monotonic() + 10

@@ -1,4 +1,4 @@
-"""nginx/make-certs.sh: makes what is missing or no longer good, and keeps the rest."""
+"""nginx/make-certs.sh: makes missing or invalid files, and keeps valid ones."""
 
 import datetime
 import ipaddress
@@ -58,7 +58,7 @@ def good(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def folder(good, tmp_path) -> Path:
-    """A copy of good certificates to spoil."""
+    """A copy of valid certificates, for tests that damage them."""
     return Path(shutil.copytree(good, tmp_path / "certs"))
 
 
@@ -104,7 +104,7 @@ def test_new_names_need_a_new_certificate_and_no_new_authority(folder):
         "192.0.2.7",
         "2001:db8::a:0",
     }
-    # Other spellings of the same names, and fewer of them, are all there.
+    # The certificate covers other spellings of its names, and fewer names.
     assert "still valid" in made(folder, "IRIS.example", "2001:db8:0:0:0:0:a:0")
     assert "still valid" in made(folder)
 
@@ -117,7 +117,7 @@ def test_every_spelling_of_ipv6_is_understood(folder, address):
 
 
 def sign(folder: Path, days_left: float, names: list[x509.GeneralName]) -> None:
-    """Put a certificate into the folder that is valid for so many days more."""
+    """Put a certificate into the folder that is valid for `days` more days."""
     key = ec.generate_private_key(ec.SECP256R1())
     ca_key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
     end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days_left)
@@ -163,7 +163,7 @@ def test_certificate_without_a_standard_name_is_renewed(folder):
 
 @pytest.mark.parametrize("spoiled", ["tls.crt", "tls.key"])
 @pytest.mark.parametrize("how", ["empty", "garbage", "of another", "missing"])
-def test_spoiled_certificate_is_made_anew(folder, tmp_path, spoiled, how):
+def test_damaged_certificate_is_replaced(folder, tmp_path, spoiled, how):
     before = contents(folder)
     path = folder / spoiled
     if how == "empty":
@@ -184,7 +184,7 @@ def test_spoiled_certificate_is_made_anew(folder, tmp_path, spoiled, how):
     assert key.public_key() == leaf(folder).public_key()
 
 
-def test_authority_whose_key_does_not_fit_is_made_anew(folder, tmp_path):
+def test_authority_whose_key_does_not_match_is_replaced(folder, tmp_path):
     made(tmp_path / "other")
     shutil.copy(tmp_path / "other" / "ca.key", folder / "ca.key")
     assert "new authority" in made(folder)

@@ -255,7 +255,7 @@ def test_a_mistake_is_one_sentence(render, variables, sentence):
 
 
 def test_missing_nginx_is_one_sentence(certs, tmp_path):
-    # A copy without the folders in which this machine may have one.
+    # A copy without the folders in which this machine may have Nginx.
     source = (NGINX_DIR / "render.sh").read_text()
     script = tmp_path / "render.sh"
     script.write_text(source.replace("PATH=$PATH:/usr/sbin:/usr/local/sbin\n", ""))

@@ -1,4 +1,4 @@
-"""A canary's share, a shadow's copies, a reload, and the way in behind an edge: a real Nginx in front of stubs."""
+"""A canary's share, a shadow's copies, reloads, and an edge in front: a real Nginx with stub upstreams."""
 
 import contextlib
 import http.client
@@ -46,7 +46,7 @@ def post(connection: http.client.HTTPConnection, path: str = "/predict", body: b
 def test_the_share_is_kept(start, challenger, resolve):
     edge = start(CANARY_PERCENT=25, CANARY_UPSTREAM=f"127.0.0.1:{challenger.port}", UPSTREAM_RESOLVE=resolve)
     connection = keepalive(edge)
-    # The same id from the client each time: it must not choose the track.
+    # The client always sends the same id, which must not choose the track.
     answers = Counter(post(connection, **{"X-Request-ID": "same"}).content for _ in range(2000))
     connection.close()
     assert abs(answers[b"challenger"] / 2000 - 0.25) < 0.05
@@ -54,25 +54,25 @@ def test_the_share_is_kept(start, challenger, resolve):
 
 
 @pytest.mark.parametrize("percent", [0, 100])
-def test_none_and_all(start, challenger, percent):
+def test_shares_of_0_and_100_percent(start, challenger, percent):
     edge = start(CANARY_PERCENT=percent, CANARY_UPSTREAM=f"127.0.0.1:{challenger.port}")
     wanted = {0: b"stub", 100: b"challenger"}[percent]
     for path in PREDICTIONS:
         assert edge.send(path, "POST", JSON, b"{}").content == wanted
-    # A file is the champion's.
+    # The champion answers files.
     assert edge.send("/predict", "POST", (("Content-Type", "text/csv"),), b"a\n1\n").content == b"stub"
 
 
-def test_only_predictions_have_a_choice(start, challenger):
+def test_only_predictions_go_to_the_challenger(start, challenger):
     edge = start(CANARY_PERCENT=100, CANARY_UPSTREAM=f"127.0.0.1:{challenger.port}")
     for path in ("/model", "/ready", "/docs", "/openapi.json", "/v2/models/iris", "/predict"):
         assert edge.send(path).content == b"stub"
-    # Clients that name a version mean the champion's.
+    # Clients that name a version use the champion's.
     assert edge.send("/v2/models/iris/versions/1/infer", "POST", JSON, b"{}").content == b"stub"
 
 
 @pytest.mark.parametrize("resolve", ["off", "on"])
-def test_a_challenger_that_is_away_costs_no_request(start, challenger, resolve):
+def test_an_unreachable_challenger_costs_no_request(start, challenger, resolve):
     edge = start(CANARY_PERCENT=100, CANARY_UPSTREAM=f"127.0.0.1:{challenger.port}", UPSTREAM_RESOLVE=resolve)
     challenger.answer = lambda _: None
     assert edge.send("/predict", "POST", JSON, b"{}").content == b"stub"
@@ -83,7 +83,7 @@ def test_a_challenger_that_is_away_costs_no_request(start, challenger, resolve):
 
 def test_a_challenger_whose_address_is_gone_costs_no_request(start):
     with contextlib.ExitStack() as stack:
-        # A full queue neither accepts nor refuses a connection, like an unused address.
+        # A full backlog neither accepts nor refuses a connection, like an unused address.
         full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(3):
             waiting = stack.enter_context(socket.socket())
@@ -125,7 +125,7 @@ def eventually(condition) -> None:
 
 
 @pytest.mark.parametrize("resolve", ["off", "on"])
-def test_the_shadow_gets_the_very_request_and_the_client_the_champions_answer(start, challenger, resolve):
+def test_the_shadow_gets_the_same_request_and_the_client_the_champions_answer(start, challenger, resolve):
     edge = start(SHADOW_UPSTREAM=f"127.0.0.1:{challenger.port}", UPSTREAM_RESOLVE=resolve)
     challenger.answer = lambda _: (500, {"X-Model-Track": "shadow"}, b"shadow")
     large = b'{"instances":[' + b"[1,2,3,4]," * 20_000 + b"[1,2,3,4]]}"
@@ -155,7 +155,7 @@ def test_only_predictions_are_copied(start, challenger):
 
 
 def hanging() -> tuple[socket.socket, int]:
-    """Takes connections and never answers."""
+    """Accept connections and never answer."""
     server = socket.create_server(("127.0.0.1", 0), backlog=1024)
     return server, server.getsockname()[1]
 
@@ -178,7 +178,7 @@ def test_a_shadow_that_hangs_delays_no_client(start):
 
 
 @pytest.mark.parametrize("resolve", ["off", "on"])
-def test_a_shadow_that_is_away_costs_no_request(start, resolve):
+def test_an_unreachable_shadow_costs_no_request(start, resolve):
     edge = start(SHADOW_UPSTREAM=f"127.0.0.1:{free_port()}", UPSTREAM_RESOLVE=resolve)
     for _ in range(20):
         assert edge.send("/predict", "POST", JSON, b"{}").content == b"stub"
@@ -201,7 +201,7 @@ def test_a_slow_shadow_still_gets_the_whole_request(start, challenger):
     eventually(lambda: len(finished) == 5)
 
 
-def test_with_a_shadow_a_champion_that_dies_is_asked_again_and_errors_are_the_same(start, challenger):
+def test_with_a_shadow_requests_are_retried_and_errors_are_the_same(start, challenger):
     edge = start(SHADOW_UPSTREAM=f"127.0.0.1:{challenger.port}")
     cut = iter([None, None])
     edge.api.answer = lambda _: next(cut, (200, {}, b"fine"))
@@ -223,7 +223,7 @@ def test_canary_and_shadow_together(start, challenger):
     connection = keepalive(edge)
     answers = Counter(post(connection).content for _ in range(200))
     connection.close()
-    # What the champion answers is copied, and nothing else.
+    # Only the champion's requests are copied.
     assert answers == {b"stub": len(edge.api.received), b"challenger": len(challenger.received)}
     eventually(lambda: len(shadow.received) == answers[b"stub"])
     shadow.stop()
@@ -232,7 +232,7 @@ def test_canary_and_shadow_together(start, challenger):
 # --- reload, drain, edge -----------------------------------------------------------------------------------------
 
 
-def test_a_draining_nginx_asks_its_clients_to_leave_and_answers_as_ever(start, challenger):
+def test_a_draining_nginx_closes_connections_after_its_answers(start, challenger):
     edge = start(CANARY_PERCENT=100, CANARY_UPSTREAM=f"127.0.0.1:{challenger.port}", MAX_BODY_BYTES=10)
     connection = keepalive(edge)
     assert "close" not in (post(connection).headers.get("Connection") or "")
@@ -250,7 +250,7 @@ def test_a_draining_nginx_asks_its_clients_to_leave_and_answers_as_ever(start, c
         "/_stcore/x%41?q",
     ]
     assert edge.send("/metrics").status == 404
-    # A file has its own limit, anything else the small one.
+    # Files have their own limit, other bodies the small one.
     assert edge.send("/predict", "POST", (("Content-Type", "text/csv"),), b"a\n1\n" * 10).status == 200
     assert edge.send("/predict", "POST", JSON, b"{}" * 10).status == 413
     (edge.run_dir / "draining").unlink()
@@ -259,7 +259,7 @@ def test_a_draining_nginx_asks_its_clients_to_leave_and_answers_as_ever(start, c
     connection.close()
 
 
-def test_reload_takes_another_share(start, certs, challenger):
+def test_reload_applies_another_share(start, certs, challenger):
     edge = start(CANARY_UPSTREAM=f"127.0.0.1:{challenger.port}")
     command = {
         "PATH": PATH,
@@ -288,7 +288,7 @@ def test_reload_takes_another_share(start, certs, challenger):
 
     assert answers() == b"stub"
     reload("100")
-    # The old worker takes connections until it sees its signal, so one answer of the new one proves little.
+    # The old worker accepts connections until it gets its signal, so one answer of the new one is not enough.
     eventually(lambda: all_answers() == {b"challenger"})
     # Another reload, such as for a new certificate, keeps the share.
     reload()
@@ -296,15 +296,15 @@ def test_reload_takes_another_share(start, certs, challenger):
     assert all_answers() == {b"challenger"}
     reload("0")
     eventually(lambda: all_answers() == {b"stub"})
-    refused = subprocess.run(
+    failed = subprocess.run(
         ["sh", NGINX_DIR / "reload.sh", "101"], env=command, capture_output=True, text=True, check=False
     )
-    assert refused.returncode == 1
-    assert "CANARY_PERCENT is '101', but must be a whole number from 0 to 100." in refused.stderr
+    assert failed.returncode == 1
+    assert "CANARY_PERCENT is '101', but must be a whole number from 0 to 100." in failed.stderr
     assert all_answers() == {b"stub"}
 
 
-def test_a_renewed_certificate_is_taken_up(start, certs, tmp_path):
+def test_a_renewed_certificate_is_loaded(start, certs, tmp_path):
     folder = tmp_path / "own"
     folder.mkdir()
     for name in ("tls.crt", "tls.key"):
@@ -334,7 +334,7 @@ def test_a_renewed_certificate_is_taken_up(start, certs, tmp_path):
         before = served()
         other = tmp_path / "other"
         other.mkdir()
-        # The same authority, so that the client goes on trusting it.
+        # The same authority, so that the client still trusts it.
         for name in ("ca.crt", "ca.key"):
             (other / name).write_bytes((certs / name).read_bytes())
         subprocess.run(["sh", NGINX_DIR / "make-certs.sh", other, "another.example"], check=True, capture_output=True)
@@ -352,7 +352,7 @@ def test_behind_an_edge(start):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     answer = post(connection, **{"X-Forwarded-For": "203.0.113.7", "Host": "iris.example.com"})
     assert (answer.status, answer.content) == (200, b"stub")
-    # What concerns browsers and TLS is the edge's.
+    # The edge handles browsers and TLS.
     assert "Strict-Transport-Security" not in answer.headers
     connection.request("GET", "/")
     assert connection.getresponse().read() == b"stub"

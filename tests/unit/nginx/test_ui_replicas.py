@@ -1,4 +1,4 @@
-"""How visitors' pages, uploads and sessions reach the interface; stubs stand for its replicas."""
+"""Routing of pages, uploads and sessions to the replicas of the interface, which are stubs."""
 
 import re
 import signal

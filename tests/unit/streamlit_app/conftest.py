@@ -146,7 +146,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_bytes(200, self.scored(body), "application/vnd.apache.arrow.stream", version)
 
     def scored(self, body: bytes) -> bytes:
-        """Every row gets the first class."""
+        """Return the first class for every row."""
         table = self.read_table(body)
         classes, rows = self.api.card["classes"], table.num_rows
         table = table.append_column("prediction", pa.array([0] * rows, pa.int64()))
@@ -205,7 +205,7 @@ class Running:
         if self.server:
             self.server.shutdown()
             self.server.server_close()
-            # Else kept-alive connections would go on being served.
+            # Otherwise kept-alive connections would still be served.
             for connection in list(self.connections):
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
@@ -241,7 +241,7 @@ def open_page(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]
         for name, value in query.items():
             at.query_params[name] = value
         if page != "predict":
-            # The entry names the pages; only then one of them can be gone to.
+            # The entry names the pages, which `switch_page` needs.
             at.run()
             at.switch_page(f"{page}/page.py")
         return at.run()

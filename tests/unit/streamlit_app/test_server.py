@@ -1,4 +1,4 @@
-"""The configuration, and `streamlit run` as it is run for real: from the root of the repository."""
+"""The configuration, and a real `streamlit run` from the root of the repository."""
 
 import os
 import signal
@@ -64,7 +64,7 @@ def test_every_option_exists():
                 config.get_option(f"{section}.{full}")
 
 
-def test_sigterm_stops_it_with_a_visitor_there(server, tmp_path):
+def test_sigterm_stops_it_with_an_open_page(server, tmp_path):
     process, port = server
     with connect(f"ws://127.0.0.1:{port}/_stcore/stream") as visitor:
         assert visitor.ping().wait(5)

@@ -34,7 +34,7 @@ def csv_table(text: str | bytes, **options: object) -> CsvTable:
 )
 # Alone, and where another cell makes the column one that needs its whitespace removed.
 @pytest.mark.parametrize("other", [[], [" 1"], ["?"]])
-def test_what_is_a_number(cell: str, number: float | None, other: list[str]) -> None:
+def test_numbers(cell: str, number: float | None, other: list[str]) -> None:
     value = numbers(pa.array([cell, *other]))[0]
     assert math.isnan(value) if number is None else value == number
 
@@ -64,7 +64,7 @@ def test_columns_of_numbers_have_gaps_too(column: pa.Array) -> None:
         (["NA", "", "n/a"], "null", [None, None, None]),
     ],
 )
-def test_what_a_column_of_text_is(cells: list[str], kind: str, values: list[object]) -> None:
+def test_types_of_text_columns(cells: list[str], kind: str, values: list[object]) -> None:
     column = typed(pa.array(cells))
     assert (str(column.type), column.to_pylist()) == (kind, values)
 

@@ -1,4 +1,4 @@
-"""What `pip install .` installs."""
+"""The content of the wheel, and its installation."""
 
 import os
 import shutil

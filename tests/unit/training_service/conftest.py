@@ -14,7 +14,7 @@ from tests.unit.training_service.running import Service
 def make_service(
     tmp_path_factory: pytest.TempPathFactory, trained_store: Path, repository: Path
 ) -> Iterator[Callable[..., Service]]:
-    """A service that was not started yet, whose store has one version; setting names are those of Settings."""
+    """Make a service without starting it; its store has one version, and `settings` are variables."""
     made: list[Service] = []
 
     def make(**settings: object) -> Service:
@@ -37,7 +37,7 @@ def service(make_service: Callable[..., Service]) -> Service:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever a failed test has left in the shared service's queue must not hold up the next one."""
+    """Cancel the jobs of a failed test, which would delay the next one."""
     yield
     if "service" in request.fixturenames:
         shared: Service = request.getfixturevalue("service")

@@ -18,7 +18,7 @@ from model_artifact.store import ArtifactStore
 from training_service.settings import TrainingServiceSettings
 
 TOKEN = "a-token-that-nobody-guesses"
-# Longer than anything here takes on a machine that has other work; nothing waits so long when all is well.
+# Longer than any step here takes on a busy machine.
 PATIENCE = 90
 # Runs until it is stopped.
 ENDLESS = {"data": "iris", "config": {"search": 10_000}}
@@ -26,7 +26,7 @@ QUICK = {"data": "iris", "config": {"folds": 0, "parameters": {"n_estimators": 5
 
 
 def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Wait until the condition holds; returns what it gave."""
+    """Wait until the condition holds; return its value."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -36,7 +36,7 @@ def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
 
 @dataclass
 class Service:
-    """A folder with a store and the service's own files; the service in it may be started again."""
+    """A folder with a store and the service's files; the service can be restarted."""
 
     folder: Path
     repository: Path
@@ -66,7 +66,7 @@ class Service:
         return inherited | own | self.settings | {name.upper(): str(value) for name, value in settings.items()}
 
     def launch(self, **settings: object) -> subprocess.Popen[bytes]:
-        """Start it and do not wait."""
+        """Start it without waiting."""
         command = [sys.executable, "-m", "gunicorn", "-c", "training_service/gunicorn.conf.py"]
         with self.log_file.open("ab") as output:
             self.process = subprocess.Popen(
@@ -93,7 +93,7 @@ class Service:
             return False
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Signal the whole service, as a container's end does, but no job: jobs have groups of their own."""
+        """Signal the service, as the end of a container does; jobs have their own process groups."""
         assert self.process is not None
         with contextlib.suppress(ProcessLookupError):
             if number == signal.SIGKILL:
@@ -103,7 +103,7 @@ class Service:
         self.process.wait(30)
 
     def ask(self, method: str, path: str, token: str | None = "", **arguments: Any) -> requests.Response:
-        """One request on a connection of its own; with the token, unless another or None is given."""
+        """Send one request on its own connection, with the token unless another or None is given."""
         headers = dict(arguments.pop("headers", {}))
         if token is not None:
             headers["Authorization"] = f"Bearer {token or self.token}"
@@ -112,7 +112,7 @@ class Service:
             return session.request(method, self.url + path, headers=headers, timeout=PATIENCE, **arguments)
 
     def train(self, asked: dict[str, Any]) -> str:
-        """Ask for a training; returns the job's name."""
+        """Start a training; return the job's id."""
         answer = self.ask("POST", "/train", json=asked)
         assert answer.status_code == 202, answer.text
         return answer.json()["id"]
@@ -123,11 +123,11 @@ class Service:
         return answer.json()
 
     def end_of(self, name: str) -> dict[str, Any]:
-        """The job, once it is over."""
+        """Wait for the job's end; return the job."""
         return eventually(lambda: (job := self.job(name))["state"] not in ("queued", "running") and job)
 
     def reaches(self, name: str, stage: str) -> dict[str, Any]:
-        """The job, once it runs and is in the stage."""
+        """Wait until the job runs and is in the stage; return the job."""
 
         def look() -> dict[str, Any] | None:
             job = self.job(name)
@@ -137,14 +137,14 @@ class Service:
         return eventually(look)
 
     def job_processes(self) -> list[int]:
-        """Process ids of this service's jobs."""
+        """Return the process ids of this service's jobs."""
         mark = f"MODEL_STORE={self.store.root}".encode()
         found = []
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if b"training_service.jobs.limited" not in (path / "cmdline").read_bytes():
                     continue
-                # A zombie is none.
+                # A zombie does not count.
                 if mark in (path / "environ").read_bytes().split(b"\0"):
                     found.append(int(path.name))
         return found

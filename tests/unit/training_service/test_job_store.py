@@ -1,4 +1,4 @@
-"""The database of jobs keeps what it must, and no more than that."""
+"""The database of jobs, and the limits of what it keeps."""
 
 import threading
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def waiting() -> Job:
     )
 
 
-def test_a_job_comes_back_as_it_was(jobs: JobStore, tmp_path: Path) -> None:
+def test_a_job_is_read_as_written(jobs: JobStore, tmp_path: Path) -> None:
     job = waiting()
     jobs.add(job, queue_length=1)
     assert jobs.get(job.id) == job
@@ -50,7 +50,7 @@ def test_a_job_comes_back_as_it_was(jobs: JobStore, tmp_path: Path) -> None:
     again.close()
 
 
-def test_a_log_keeps_its_last_lines_under_their_numbers(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_keeps_its_last_lines_with_their_numbers(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_store, "MAX_LINES", 5)
     monkeypatch.setattr(job_store, "MAX_LINE_CHARACTERS", 10)
     job = waiting()
@@ -64,7 +64,7 @@ def test_a_log_keeps_its_last_lines_under_their_numbers(jobs: JobStore, monkeypa
     assert jobs.log(job.id, 12, 12) == []
 
 
-def test_old_jobs_go_with_their_logs_and_those_that_wait_stay(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_jobs_are_deleted_and_waiting_ones_stay(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_store, "MAX_JOBS", 3)
     made = [waiting() for _ in range(8)]
     for job in made:
@@ -79,26 +79,26 @@ def test_old_jobs_go_with_their_logs_and_those_that_wait_stay(jobs: JobStore, mo
     assert jobs.log(made[1].id, 0, 9) == [] and jobs.log(made[0].id, 0, 9) == ["a line"]
 
 
-def test_many_at_once_never_make_the_queue_longer_than_it_may_be(jobs: JobStore) -> None:
-    refused = []
+def test_concurrent_requests_never_exceed_the_queues_length(jobs: JobStore) -> None:
+    rejected = []
 
     def ask() -> None:
         try:
             jobs.add(waiting(), queue_length=5)
         except QueueFullError:
-            refused.append(1)
+            rejected.append(1)
 
     threads = [threading.Thread(target=ask) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (jobs.waiting(), len(refused)) == (5, 15)
+    assert (jobs.waiting(), len(rejected)) == (5, 15)
     started = [jobs.start_next() for _ in range(6)]
     assert len({job.id for job in started if job}) == 5 and started[5] is None
 
 
-def test_a_job_that_is_over_stays_as_it_ended(jobs: JobStore) -> None:
+def test_an_ended_job_keeps_its_state(jobs: JobStore) -> None:
     job = waiting()
     jobs.add(job, queue_length=1)
     assert jobs.cancel_waiting(job.id) and not jobs.cancel_waiting(job.id)

@@ -14,7 +14,7 @@ CSV = "width,height,colour\n" + "".join(f"{i % 7}.5,{i % 11},{'red' if i % 2 els
 
 
 def test_an_uploaded_table_becomes_a_version(service: Service) -> None:
-    """From the upload to the log of the end, and nothing of the upload stays."""
+    """From the upload to the end of the log; the upload is removed."""
     config = '{"target":"colour","folds":0,"parameters":{"n_estimators":5}}'
     answer = service.ask("POST", "/train", files={"file": ("colours.csv", CSV)}, data={"config": config})
     assert answer.status_code == 202
@@ -22,7 +22,7 @@ def test_an_uploaded_table_becomes_a_version(service: Service) -> None:
     assert answer.headers["Location"] == f"/jobs/{queued['id']}"
     assert queued["file_name"] == "colours.csv" and queued["data"] is None
     job = service.end_of(queued["id"])
-    # A coin's toss, told from numbers that say nothing.
+    # Random labels with features of noise.
     assert job["state"] == "rejected", job
     assert job["config"]["target"] == "colour" and job["config"]["seed"] == 42
     assert job["created_at"] <= job["started_at"] <= job["finished_at"]
@@ -40,7 +40,7 @@ def test_an_uploaded_table_becomes_a_version(service: Service) -> None:
     }
 
 
-def test_a_worse_model_is_refused_with_the_reason_unless_forced(service: Service) -> None:
+def test_a_worse_model_is_rejected_with_the_reason_unless_forced(service: Service) -> None:
     champion = service.store.current()
     worse = {"data": "iris", "config": {"folds": 0, "gate": {"min_accuracy": 1.0}, "parameters": {"n_estimators": 1}}}
     job = service.end_of(service.train(worse))
@@ -54,7 +54,7 @@ def test_a_worse_model_is_refused_with_the_reason_unless_forced(service: Service
     assert service.ask("POST", "/rollback").json() == {"champion": champion}
 
 
-def test_one_runs_and_two_wait_and_the_next_is_sent_away(service: Service) -> None:
+def test_one_job_runs_two_wait_and_the_next_is_rejected(service: Service) -> None:
     champion = service.store.current()
     running = service.train(ENDLESS)
     service.reaches(running, "search")
@@ -63,7 +63,7 @@ def test_one_runs_and_two_wait_and_the_next_is_sent_away(service: Service) -> No
     assert full.status_code == 429
     assert int(full.headers["Retry-After"]) > 0
     assert full.json()["detail"].startswith("The queue is full: 2 jobs are waiting")
-    # Refused before it is received.
+    # Rejected before the service receives it.
     assert service.ask("POST", "/train", files={"file": ("t.csv", CSV)}).status_code == 429
     assert [service.job(name)["state"] for name in waiting] == ["queued", "queued"]
     assert len(service.job_processes()) == 1
@@ -75,7 +75,7 @@ def test_one_runs_and_two_wait_and_the_next_is_sent_away(service: Service) -> No
     again = service.ask("POST", f"/jobs/{running}/cancel")
     assert again.status_code == 409
     assert again.json()["detail"] == "The job has ended: it is cancelled."
-    # The one that was left gets its turn.
+    # The remaining job runs.
     last = service.end_of(waiting[1])
     assert last["state"] in ("promoted", "rejected"), last
     assert service.ask("POST", f"/jobs/{waiting[1]}/cancel").status_code == 409
@@ -83,7 +83,7 @@ def test_one_runs_and_two_wait_and_the_next_is_sent_away(service: Service) -> No
         assert service.store.current() == champion
 
 
-def test_a_job_that_is_killed_half_way_leaves_the_champion_as_it_was(service: Service) -> None:
+def test_a_killed_job_leaves_the_champion_unchanged(service: Service) -> None:
     champion, versions = service.store.current(), service.store.versions()
     name = service.train(ENDLESS)
     service.reaches(name, "search")
@@ -93,12 +93,12 @@ def test_a_job_that_is_killed_half_way_leaves_the_champion_as_it_was(service: Se
     assert job["state"] == "failed"
     assert job["reason"].startswith("It was killed, most likely")
     assert (service.store.current(), service.store.versions()) == (champion, versions)
-    # Whoever watches the model's freshness is told.
+    # The metrics show the failure.
     record = read_record(service.store.root)
     assert record is not None and (record.outcome, record.reason) == ("failed", job["reason"])
 
 
-def test_a_job_has_its_time_and_its_memory_and_no_more(make_service: Callable[..., Service]) -> None:
+def test_a_job_has_limits_of_time_and_memory(make_service: Callable[..., Service]) -> None:
     service = make_service(job_seconds=8, job_memory_mb=1000).start()
     champion = service.store.current()
     job = service.end_of(service.train(ENDLESS))
@@ -106,7 +106,7 @@ def test_a_job_has_its_time_and_its_memory_and_no_more(make_service: Callable[..
     assert job["reason"] == "It exceeded the time limit of 8 seconds and was stopped."
     assert service.job_processes() == []
     service.stop()
-    # Enough for Python, too little for what training needs.
+    # Enough for Python, too little for a training.
     service.start(job_seconds=600, job_memory_mb=100, inspect_memory_mb=90)
     job = service.end_of(service.train(ENDLESS))
     assert job["state"] == "failed"
@@ -117,7 +117,7 @@ def test_a_job_has_its_time_and_its_memory_and_no_more(make_service: Callable[..
     service.stop()
 
 
-def test_the_log_shows_the_end_of_much_and_nobody_elses_path(service: Service) -> None:
+def test_the_log_shows_the_last_lines_and_no_path_of_the_service(service: Service) -> None:
     table = "a,b\n" + "".join(f"{i},{i % 2}\n" for i in range(40))
     answer = service.ask("POST", "/train", files={"file": ("t.csv", table)}, data={"config": '{"target":"nothing"}'})
     job = service.end_of(answer.json()["id"])
@@ -128,7 +128,7 @@ def test_the_log_shows_the_end_of_much_and_nobody_elses_path(service: Service) -
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="it looks into /proc")
-def test_a_job_makes_way_for_the_api(service: Service) -> None:
+def test_a_job_runs_at_low_priority(service: Service) -> None:
     name = service.train(ENDLESS)
     service.reaches(name, "search")
     (process,) = service.job_processes()

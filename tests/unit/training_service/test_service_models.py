@@ -1,4 +1,4 @@
-"""Which version serves is switched by the service, and only to what the loader and the gate let through."""
+"""The service promotes only versions that the loader accepts, and that passed the gate or are forced."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def _the_champion_is_as_before(service: Service, versions: tuple[str, str]) -> N
     service.store.activate(versions[0])
 
 
-def test_versions_are_listed_with_what_a_choice_needs(service: Service, versions: tuple[str, str]) -> None:
+def test_versions_are_listed_with_their_metrics(service: Service, versions: tuple[str, str]) -> None:
     champion, rejected = versions
     listed = service.ask("GET", "/models").json()
     assert listed["champion"] == champion
@@ -34,12 +34,12 @@ def test_versions_are_listed_with_what_a_choice_needs(service: Service, versions
     assert listed["last_training"].items() >= {"outcome": "rejected", "version": rejected}.items()
 
 
-def test_what_the_gate_rejected_needs_force(service: Service, versions: tuple[str, str]) -> None:
+def test_a_rejected_version_needs_force(service: Service, versions: tuple[str, str]) -> None:
     champion, rejected = versions
     for body in (None, {}, {"force": False}):
-        refused = service.ask("POST", f"/models/{rejected}/activate", json=body)
-        assert refused.status_code == 409
-        assert refused.json()["detail"].startswith("The gate rejected this version; only force activates it. ")
+        response = service.ask("POST", f"/models/{rejected}/activate", json=body)
+        assert response.status_code == 409
+        assert response.json()["detail"].startswith("The gate rejected this version; only force activates it. ")
         assert service.store.current() == champion
     assert service.ask("POST", f"/models/{rejected}/activate", json={"force": "true"}).status_code == 422
     assert service.ask("POST", f"/models/{rejected}/activate", json={"force": True}).json() == {"champion": rejected}
@@ -52,9 +52,9 @@ def test_a_version_that_was_tampered_with_is_not_activated(service: Service, ver
     pickled = service.store.folder(rejected) / MODEL_FILE
     good = pickled.read_bytes()
     pickled.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    refused = service.ask("POST", f"/models/{rejected}/activate", json={"force": True})
-    assert refused.status_code == 409
-    assert "is rejected" in refused.json()["detail"] and "SHA-256" in refused.json()["detail"]
+    response = service.ask("POST", f"/models/{rejected}/activate", json={"force": True})
+    assert response.status_code == 409
+    assert "is rejected" in response.json()["detail"] and "SHA-256" in response.json()["detail"]
     assert service.store.current() == champion
     pickled.write_bytes(good)
 
@@ -67,9 +67,9 @@ def test_an_unknown_version(service: Service, version: str) -> None:
 
 def test_nothing_to_roll_back_to(service: Service, versions: tuple[str, str]) -> None:
     (service.store.root / "history").unlink(missing_ok=True)
-    refused = service.ask("POST", "/rollback")
-    assert refused.status_code == 409
-    assert refused.json()["detail"].startswith("no version was current before this one")
+    response = service.ask("POST", "/rollback")
+    assert response.status_code == 409
+    assert response.json()["detail"].startswith("no version was current before this one")
     assert service.store.current() == versions[0]
 
 
@@ -87,7 +87,7 @@ def test_a_pointer_that_cannot_be_written_is_a_sentence(service: Service, versio
         service.store.activate(champion)
 
 
-def test_a_store_that_is_gone_is_a_sentence_and_no_end(service: Service) -> None:
+def test_a_missing_store_is_a_sentence(service: Service) -> None:
     hidden = service.store.root.with_name("hidden")
     service.store.root.rename(hidden)
     try:

@@ -1,4 +1,4 @@
-"""What odd, broken and hostile requests get: one sentence, and nothing left behind."""
+"""Odd, broken and hostile requests get one sentence, and leave no files."""
 
 import http.client
 import io
@@ -34,7 +34,7 @@ def _nothing_is_left_on_the_disk(service: Service) -> Iterator[None]:
 
 
 def problem(answer: Any, status: int) -> str:
-    """The sentence of an error in the one form of all errors."""
+    """Return the sentence of a problem document."""
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     body = answer.json()
@@ -58,19 +58,19 @@ def test_options_are_those_of_the_code(service: Service) -> None:
     assert options["limits"] == {"table_bytes": MAX_TABLE_BYTES, "queue": 1, "job_seconds": 3600}
 
 
-def test_a_table_is_looked_at_before_it_is_trained_from(service: Service) -> None:
+def test_a_table_is_inspected_before_a_training(service: Service) -> None:
     found = service.ask("POST", "/inspect", **table(CSV, target="colour")).json()
     assert found["rows"] == 60
     assert [column["name"] for column in found["columns"]] == ["width", "height", "colour"]
     assert found["classes"] == {"blue": 30, "red": 30}
     assert found["errors"] == []
     assert found["preview"][0] == [0.5, 0, "blue"]
-    # Without a target: to choose one from.
+    # Without a target, to choose one.
     found = service.ask("POST", "/inspect", **table(CSV)).json()
     assert found["classes"] is None and len(found["columns"]) == 3
 
 
-def test_columns_are_left_out_of_the_look(service: Service) -> None:
+def test_ignored_columns_are_not_inspected(service: Service) -> None:
     text = "width,note,colour\n" + "".join(
         f"{side % 7},word{side},{'red' if side % 2 else 'blue'}\n" for side in range(60)
     )
@@ -91,7 +91,7 @@ def test_parquet_is_known_by_its_content(service: Service) -> None:
     assert found["rows"] == 150 and found["classes"] == {"0": 50, "1": 50, "2": 50}
 
 
-def test_a_built_in_table_is_looked_at_by_its_name(service: Service) -> None:
+def test_a_built_in_table_is_inspected_by_its_name(service: Service) -> None:
     found = service.ask("POST", "/inspect", json={"data": "digits"}).json()
     assert found["rows"] == 1797 and len(found["classes"]) == 10
 
@@ -110,7 +110,7 @@ def test_a_built_in_table_is_looked_at_by_its_name(service: Service) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value and len(value) < 20 else "",
 )
-def test_garbage_is_refused_with_a_sentence(
+def test_garbage_is_rejected_with_a_sentence(
     service: Service, content: bytes, name: str, status: int, sentence: str
 ) -> None:
     said = problem(service.ask("POST", "/inspect", **table(content, name, target="b")), status)
@@ -121,21 +121,21 @@ def test_garbage_is_refused_with_a_sentence(
 @pytest.mark.parametrize(
     "name", ["../../escape.csv", "/etc/passwd", "C:\\tables\\a.csv", "..", ".incoming", "a\0b.csv", "x" * 500, " "]
 )
-def test_a_file_name_leads_nowhere(service: Service, name: str) -> None:
-    """Received, and then refused for its configuration: no job is needed to see where the file went."""
+def test_a_file_name_cannot_leave_the_folder(service: Service, name: str) -> None:
+    """Received, then rejected for its configuration: the file's folder is visible without a job."""
     before = set(service.folder.parent.rglob("*"))
     assert service.ask("POST", "/train", **table(CSV, name, config='{"folds":1}')).status_code == 422
     assert set(service.folder.parent.rglob("*")) - before <= {service.folder / "training" / "jobs"}
 
 
-def test_a_file_is_called_after_what_is_plain_in_its_name(service: Service) -> None:
+def test_a_file_name_keeps_only_safe_characters(service: Service) -> None:
     name = service.ask("POST", "/train", **table(CSV, "../my (new) täble.v2.csv", config='{"target":"colour"}')).json()
     assert name["file_name"] == "my-new-t-ble-v2.csv"
     assert service.ask("POST", f"/jobs/{name['id']}/cancel").status_code == 200
     service.end_of(name["id"])
 
 
-def test_the_limit_is_for_the_table_exactly(service: Service) -> None:
+def test_the_tables_limit_is_exact(service: Service) -> None:
     head = b"a,b\n"
     full = head + b"1,x\n" * ((MAX_TABLE_BYTES - len(head)) // 4)
     assert service.ask("POST", "/inspect", **table(full)).status_code == 200
@@ -149,7 +149,7 @@ def multipart(content: bytes) -> tuple[bytes, dict[str, str]]:
     return body, {"Content-Type": "multipart/form-data; boundary=b", "Authorization": f"Bearer {TOKEN}"}
 
 
-def test_a_chunked_body_over_the_limit_is_refused_and_not_cut(service: Service) -> None:
+def test_a_chunked_body_over_the_limit_is_rejected_and_not_cut(service: Service) -> None:
     body, headers = multipart(b"a,b\n" + b"1,x\n" * 400_000)
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
     connection.request("POST", "/inspect", iter([body]), headers, encode_chunked=True)
@@ -158,7 +158,7 @@ def test_a_chunked_body_over_the_limit_is_refused_and_not_cut(service: Service) 
     connection.close()
 
 
-def test_an_upload_that_stops_is_no_table(service: Service) -> None:
+def test_an_incomplete_upload_is_rejected(service: Service) -> None:
     before = len(service.ask("GET", "/jobs").json()["jobs"])
     body, headers = multipart(CSV.encode())
     with socket.create_connection(("127.0.0.1", service.port), timeout=60) as client:
@@ -193,7 +193,7 @@ def test_an_upload_that_stops_is_no_table(service: Service) -> None:
         (FIELD_ALONE, "multipart/form-data; boundary=b", 422, "in the part named file"),
     ],
 )
-def test_a_request_that_is_none(service: Service, body: bytes, content_type: str, status: int, sentence: str) -> None:
+def test_an_invalid_request(service: Service, body: bytes, content_type: str, status: int, sentence: str) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
     assert sentence in problem(service.ask("POST", "/train", data=body, headers=headers), status)
 
@@ -212,7 +212,7 @@ def test_a_request_that_is_none(service: Service, body: bytes, content_type: str
         ({"folds": 1}, "folds must be"),
     ],
 )
-def test_a_configuration_that_is_none_is_refused_before_it_waits(
+def test_an_invalid_configuration_is_rejected_before_it_is_queued(
     service: Service, config: dict[str, Any], sentence: str
 ) -> None:
     before = len(service.ask("GET", "/jobs").json()["jobs"])
@@ -224,19 +224,19 @@ def test_a_configuration_that_is_none_is_refused_before_it_waits(
 
 
 def test_text_of_any_kind_reaches_the_training_as_it_was_sent(service: Service) -> None:
-    """A column's name is the caller's to choose; in the file that the job reads it must stay one string."""
+    """The caller chooses a column's name, which must stay one string in the job's file."""
     name = "a \"quoted\" back\\slash \U0001f33b # ] data = 'iris' [gate]"
     header = '"' + name.replace('"', '""') + '"'
     found = service.ask("POST", "/inspect", **table(CSV.replace("colour", header), target=name)).json()
     assert found["columns"][2]["name"] == name and found["classes"] == {"blue": 30, "red": 30}, found
 
 
-def test_a_name_that_would_be_more_lines_of_the_file_is_one_name(service: Service) -> None:
+def test_a_name_with_line_breaks_is_one_name(service: Service) -> None:
     found = service.ask("POST", "/inspect", **table(CSV, target='x"\x7f\n[gate]\nmin_accuracy = 0')).json()
     assert found["classes"] is None and "min_accuracy" in found["errors"][0]
 
 
-def test_half_a_character_is_no_text(service: Service) -> None:
+def test_a_lone_surrogate_in_a_text_is_rejected(service: Service) -> None:
     body = b'{"data":"iris","config":{"target":"\\ud800"}}'
     answer = service.ask("POST", "/train", data=body, headers={"Content-Type": "application/json"})
     assert "is not JSON" in problem(answer, 400)
@@ -247,7 +247,7 @@ def test_an_unknown_address(service: Service, path: str) -> None:
     problem(service.ask("GET", path), 404)
 
 
-def test_a_method_that_an_address_does_not_take(service: Service) -> None:
+def test_an_unsupported_method(service: Service) -> None:
     answer = service.ask("DELETE", "/jobs")
     problem(answer, 405)
     assert "GET" in answer.headers["Allow"]
@@ -258,13 +258,13 @@ def test_log_after_is_a_number(service: Service, after: str) -> None:
     assert "log_after" in problem(service.ask("GET", f"/jobs/whatever?log_after={after}"), 422)
 
 
-def test_clients_that_stall_get_no_thread_for_long(service: Service) -> None:
+def test_stalled_clients_do_not_hold_threads(service: Service) -> None:
     stalled = [socket.create_connection(("127.0.0.1", service.port), timeout=60) for _ in range(20)]
     try:
         for client in stalled:
             client.sendall(b"POST /train HTTP/1.1\r\nHost:")
         assert service.ask("GET", "/health", token=None).status_code == 200
-        # Each is given up: with an answer, or none, but within seconds.
+        # Each connection ends within seconds, with or without an answer.
         for client in stalled:
             while client.recv(65536):
                 pass

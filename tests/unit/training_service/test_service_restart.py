@@ -1,4 +1,4 @@
-"""Whatever ends the service, its job ends with it, what waits is kept, and the champion stays."""
+"""When the service ends, its job ends as well, waiting jobs are kept, and the champion stays."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ def test_a_running_job_is_interrupted_and_those_that_wait_go_on(fresh: Service, 
     fresh.reaches(running, "search")
     lines = fresh.job(running)["log"]
     fresh.stop(number)
-    # Nobody sent the job a signal: it ends since nobody is there any more.
+    # The job gets no signal: it ends because the service has ended.
     eventually(lambda: fresh.job_processes() == [], 30)
     assert fresh.store.current() == champion
 
@@ -58,7 +58,7 @@ def test_a_worker_that_dies_is_replaced_and_its_job_interrupted(fresh: Service) 
 
 
 def test_two_services_do_not_share_a_folder(fresh: Service, make_service: Callable[..., Service]) -> None:
-    """The second says so, runs nothing, and takes over when the first has gone."""
+    """The second service reports it, runs nothing, and takes over when the first has ended."""
     running = fresh.train(ENDLESS)
     fresh.reaches(running, "search")
     second = make_service(training_dir=fresh.folder / "training", model_store=fresh.store.root)
@@ -82,7 +82,7 @@ def test_two_services_do_not_share_a_folder(fresh: Service, make_service: Callab
     second.stop()
 
 
-def test_an_upload_that_the_end_of_the_service_cut_leaves_nothing(fresh: Service) -> None:
+def test_an_upload_cut_by_the_services_end_leaves_no_file(fresh: Service) -> None:
     fresh.stop()
     left = fresh.folder / "training" / "jobs" / "0123456789abcdef"
     left.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Nobody gets at the service without its token."""
+"""The service requires its token."""
 
 import os
 import stat
@@ -53,7 +53,7 @@ def test_every_route_is_tried_here(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_an_address_is_closed_without_the_token(service: Service, method: str, path: str) -> None:
+def test_a_path_needs_the_token(service: Service, method: str, path: str) -> None:
     answer = service.ask(method, path, token=None)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="training-api"'
@@ -62,7 +62,7 @@ def test_an_address_is_closed_without_the_token(service: Service, method: str, p
 
 
 @pytest.mark.parametrize("name", BAD_HEADERS)
-def test_what_is_not_the_token_opens_nothing(service: Service, name: str) -> None:
+def test_a_wrong_token_gets_a_401(service: Service, name: str) -> None:
     before = len(service.ask("GET", "/jobs").json()["jobs"])
     answer = service.ask("POST", "/train", token=None, headers=BAD_HEADERS[name], json=QUICK)
     assert answer.status_code == 401
@@ -74,14 +74,12 @@ def test_probes_need_no_token(service: Service) -> None:
     assert service.ask("GET", "/ready", token=None).json() == {"status": "ready"}
 
 
-def test_a_refused_upload_of_megabytes_still_gets_its_answer(service: Service) -> None:
+def test_a_rejected_upload_of_megabytes_gets_its_answer(service: Service) -> None:
     answer = service.ask("POST", "/inspect", token=None, files={"file": ("a.csv", b"1,2\n" * 5_000_000)})
     assert answer.status_code == 401
 
 
-def test_a_token_is_made_for_its_owner_alone_and_exchanged_without_a_restart(
-    make_service: Callable[..., Service],
-) -> None:
+def test_a_token_is_private_and_replaced_without_a_restart(make_service: Callable[..., Service]) -> None:
     service = make_service(admin_token="")
     service.start()
     file = service.folder / "training" / "admin-token"
@@ -93,9 +91,9 @@ def test_a_token_is_made_for_its_owner_alone_and_exchanged_without_a_restart(
     assert service.ask("GET", "/jobs", token=made).status_code == 401
     assert service.ask("GET", "/jobs", token="another-token-of-mine").status_code == 200
     file.write_text("")
-    refused = service.ask("GET", "/jobs", token="another-token-of-mine")
-    assert refused.status_code == 503
-    assert "a token has 16 characters or more" in refused.json()["detail"]
+    response = service.ask("GET", "/jobs", token="another-token-of-mine")
+    assert response.status_code == 503
+    assert "a token has 16 characters or more" in response.json()["detail"]
     file.write_text(f"{made}\n")
     service.stop()
     # The next run keeps it.

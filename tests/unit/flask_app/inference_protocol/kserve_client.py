@@ -1,4 +1,4 @@
-"""What KServe's Python client is given by a server, as JSON; run by test_v2_kserve.py in KServe's own environment.
+"""Print the results of KServe's Python client as JSON; test_v2_kserve.py runs this in KServe's own environment.
 
 Usage: python kserve_client.py http://127.0.0.1:5000      with the rows, as a JSON array, on standard input
 """
@@ -15,7 +15,7 @@ from kserve.protocol.infer_type import RequestedOutput
 
 
 async def main(url: str, rows: Any) -> dict[str, Any]:
-    """Each question's answer."""
+    """Return the result of each call."""
     async with InferenceRESTClient(RESTConfig(protocol="v2")) as client:
         found: dict[str, Any] = {
             "live": await client.is_server_live(url),
@@ -36,7 +36,7 @@ async def main(url: str, rows: Any) -> dict[str, Any]:
         try:
             await client.infer(url, {"inputs": []}, "iris")
         except httpx.HTTPStatusError as error:
-            found["refusal"] = [error.response.status_code, error.response.json()["error"]]
+            found["error"] = [error.response.status_code, error.response.json()["error"]]
     return found
 
 

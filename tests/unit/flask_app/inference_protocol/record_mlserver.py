@@ -1,4 +1,4 @@
-"""Ask a real MLServer what test_v2_mlserver.py asks, with the same model, and keep its answers.
+"""Send the requests of test_v2_mlserver.py to a real MLServer with the same model, and record its answers.
 
     python3.12 -m venv mlserver && mlserver/bin/pip install mlserver==1.7.1 mlserver-xgboost==1.7.1
     .venv/bin/python -m tests.unit.flask_app.inference_protocol.record_mlserver mlserver/bin/mlserver artifacts
@@ -31,14 +31,14 @@ PREDICT, PROBA = {"name": "predict"}, {"name": "predict_proba"}
 
 
 def one(members: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """A request of one tensor."""
+    """Return a request with one tensor."""
     return {"inputs": [{"name": "input-0", "shape": [3, 4], "datatype": "FP32", "data": ROWS, **changes}]} | (
         members or {}
     )
 
 
 def columns(shape: list[int]) -> dict[str, Any]:
-    """A request of one tensor a feature, which MLServer takes with the content type of a data frame."""
+    """Return a request with one tensor per feature, with MLServer's content type of a data frame."""
     inputs = [
         {"name": name, "shape": shape, "datatype": "FP64", "data": [row[index] for row in ROWS]}
         for index, name in enumerate(NAMES)
@@ -75,7 +75,7 @@ REQUESTS = {
 def main(mlserver: str, store: ArtifactStore) -> None:
     """Write ANSWERS."""
     booster = pickle.loads((store.folder(store.current()) / MODEL_FILE).read_bytes()).booster
-    # MLServer takes a model without this for a regressor.
+    # Without this, MLServer uses the model as a regressor.
     booster.set_attr(scikit_learn=json.dumps({"_estimator_type": "classifier"}))
     with tempfile.TemporaryDirectory() as folder:
         booster.save_model(Path(folder) / "model.json")
@@ -95,7 +95,7 @@ def main(mlserver: str, store: ArtifactStore) -> None:
 
 
 def ask(body: dict[str, Any]) -> dict[str, Any]:
-    """The answer, once the server is there."""
+    """Return the answer, once the server is ready."""
     for _ in range(60):
         try:
             answer = requests.post(f"http://127.0.0.1:{PORT}/v2/models/iris/infer", json=body, timeout=30)

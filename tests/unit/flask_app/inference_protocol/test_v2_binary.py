@@ -36,7 +36,7 @@ def _post(client: FlaskClient, message: Any, raw: bytes, length: object = None) 
 
 
 def _outputs(answer: Any) -> dict[str, Any]:
-    """The arrays of an answer, read as the extension says."""
+    """Return the arrays of an answer, decoded by the extension's rules."""
     assert answer.status_code == 200, answer.text
     length = answer.headers.get(LENGTH)
     head = answer.data if length is None else answer.data[: int(length)]
@@ -66,7 +66,7 @@ def test_bytes_in_and_json_out(client: FlaskClient) -> None:
 @pytest.mark.parametrize("predict", [True, False, None])
 @pytest.mark.parametrize("proba", [True, False, None])
 @pytest.mark.parametrize("default", [True, False, None])
-def test_each_output_is_binary_where_it_is_asked_for(
+def test_each_output_is_binary_if_requested(
     client: FlaskClient, model: Any, predict: bool | None, proba: bool | None, default: bool | None
 ) -> None:
     outputs = [
@@ -124,7 +124,7 @@ def test_a_bad_value_is_named_by_row_and_feature(client: FlaskClient, value: flo
 
 
 @pytest.mark.parametrize(("datatype", "bits"), [("FP16", 0x7D01), ("FP32", 0x7FA00001), ("FP64", 0x7FF4000000000001)])
-def test_a_signalling_nan_is_refused_without_a_warning(client: FlaskClient, datatype: str, bits: int) -> None:
+def test_a_signalling_nan_is_rejected_without_a_warning(client: FlaskClient, datatype: str, bits: int) -> None:
     dtype = DATATYPES[datatype]
     raw = bits.to_bytes(dtype.itemsize, "little") * 4
     answer = _post(client, {"inputs": [_tensor(np.zeros((1, 4), dtype), datatype)]}, raw)
@@ -163,7 +163,7 @@ def test_two_tensors_cannot_share_their_bytes(client: FlaskClient) -> None:
     assert "declare 48 bytes of binary data, but 36 follow the JSON" in answer.json["error"]
 
 
-def test_data_and_bytes_together_are_refused(client: FlaskClient) -> None:
+def test_data_and_bytes_together_are_rejected(client: FlaskClient) -> None:
     answer = _post(client, {"inputs": [{**_tensor(ROWS), "data": ROWS.tolist()}]}, ROWS.tobytes())
     assert answer.status_code == 422
     assert answer.json["error"] == "inputs[0] has both data and parameters.binary_data_size."

@@ -26,12 +26,12 @@ def model(trained_store: Path) -> Any:
 
 
 def _request(**changes: Any) -> dict[str, Any]:
-    """A good request of one tensor, with these changes to the tensor."""
+    """Return a valid request with one tensor, and these changes to the tensor."""
     return {"inputs": [{"name": "input-0", "shape": [3, 4], "datatype": "FP32", "data": ROWS, **changes}]}
 
 
 def _columns(**changes: Any) -> dict[str, Any]:
-    """A good request of one tensor a feature, with these changes to the last."""
+    """Return a valid request with one tensor per feature, and these changes to the last."""
     inputs = [
         {"name": name, "shape": [3], "datatype": "FP64", "data": [row[index] for row in ROWS]}
         for index, name in enumerate(NAMES)
@@ -40,8 +40,8 @@ def _columns(**changes: Any) -> dict[str, Any]:
     return {"inputs": inputs}
 
 
-def _refused(client: FlaskClient, body: Any, status: int = 422) -> str:
-    """The sentence of a refusal."""
+def _rejected(client: FlaskClient, body: Any, status: int = 422) -> str:
+    """Return the sentence of a rejection."""
     answer = client.post(PATH, json=body)
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json"), answer.text
     assert answer.json["error"] == answer.json["detail"]
@@ -71,7 +71,7 @@ def test_both_outputs_are_those_of_the_model(client: FlaskClient, model: Any, tr
 
 
 @pytest.mark.parametrize("outputs", [None, []])
-def test_who_asks_for_nothing_gets_the_classes(client: FlaskClient, outputs: Any) -> None:
+def test_without_named_outputs_the_classes_are_returned(client: FlaskClient, outputs: Any) -> None:
     answer = client.post(PATH, json={**_request(), "outputs": outputs})
     assert [output["name"] for output in answer.json["outputs"]] == ["predict"]
 
@@ -81,7 +81,7 @@ def test_outputs_come_in_the_order_asked_for(client: FlaskClient) -> None:
     assert [output["name"] for output in answer.json["outputs"]] == ["predict_proba", "predict"]
 
 
-def test_the_versions_own_address_answers_alike(client: FlaskClient, trained_store: Path) -> None:
+def test_the_versions_own_path_gives_the_same_answer(client: FlaskClient, trained_store: Path) -> None:
     path = f"/v2/models/iris/versions/{ArtifactStore(trained_store).current()}/infer"
     assert client.post(path, json=_request()).data == client.post(PATH, json=_request()).data
 
@@ -110,7 +110,7 @@ def test_a_tensor_may_have_many_forms(client: FlaskClient, body: Any) -> None:
     assert answer.json["outputs"][0]["data"] == [0, 2, 1]
 
 
-def test_a_columns_name_decides_not_its_place(client: FlaskClient) -> None:
+def test_columns_are_matched_by_name(client: FlaskClient) -> None:
     body = _columns()
     outputs = {"outputs": [{"name": "predict_proba"}]}
     backwards = {"inputs": body["inputs"][::-1]}
@@ -118,7 +118,7 @@ def test_a_columns_name_decides_not_its_place(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("datatype", [name for name in DATATYPES if "INT" in name])
-def test_integers_are_taken(client: FlaskClient, model: Any, datatype: str) -> None:
+def test_integers_are_accepted(client: FlaskClient, model: Any, datatype: str) -> None:
     whole = [[5, 3, 1, 0], [6, 3, 5, 2]]
     answer = client.post(PATH, json=_request(datatype=datatype, shape=[2, 4], data=whole))
     assert answer.json["outputs"][0]["data"] == model.predict(whole).tolist()
@@ -131,20 +131,20 @@ def test_fp16_is_rounded_as_it_is_in_bytes(client: FlaskClient, model: Any) -> N
 
 
 @pytest.mark.parametrize("given", ["", "with spaces", 'quo"te', "ünï", "\n", "x" * 10_000])
-def test_the_id_comes_back(client: FlaskClient, given: str) -> None:
+def test_the_id_is_returned(client: FlaskClient, given: str) -> None:
     answer = client.post(PATH, json={**_request(), "id": given}, headers={"X-Request-ID": "other"})
     assert answer.json["id"] == given
     assert answer.headers["X-Request-ID"] == "other"
 
 
-def test_without_an_id_there_is_none(client: FlaskClient) -> None:
+def test_without_an_id_none_is_returned(client: FlaskClient) -> None:
     assert "id" not in client.post(PATH, json=_request()).json
 
 
 @pytest.mark.parametrize(
     "content_type", [None, "application/json", "application/octet-stream", "application/vnd.api+json"]
 )
-def test_what_real_clients_declare_is_taken(client: FlaskClient, content_type: str | None) -> None:
+def test_content_types_of_real_clients_are_accepted(client: FlaskClient, content_type: str | None) -> None:
     assert client.post(PATH, data=json.dumps(_request()), content_type=content_type).status_code == 200
 
 
@@ -171,7 +171,7 @@ def test_other_types_and_packed_bodies_are_415(client: FlaskClient) -> None:
 @pytest.mark.parametrize("form", ["matrix", "columns"])
 def test_a_bad_value_is_named_by_row_and_feature(client: FlaskClient, value: Any, message: str, form: str) -> None:
     body = _request(data=[*FLAT[:-1], value]) if form == "matrix" else _columns(data=[0.2, 2.3, value])
-    assert _refused(client, body) == f"row 2, petal_width {message}."
+    assert _rejected(client, body) == f"row 2, petal_width {message}."
 
 
 @pytest.mark.parametrize(
@@ -189,12 +189,12 @@ def test_a_bad_value_is_named_by_row_and_feature(client: FlaskClient, value: Any
 )
 def test_a_value_must_be_of_its_datatype(client: FlaskClient, datatype: str, value: Any, message: str) -> None:
     body = _request(datatype=datatype, shape=[1, 4], data=[1, 1, value, 1])
-    assert _refused(client, body) == f"row 0, petal_length {message}."
+    assert _rejected(client, body) == f"row 0, petal_length {message}."
 
 
 def test_a_hundred_thousand_bad_values_get_a_short_answer(client: FlaskClient) -> None:
     for value in (True, 1e39):
-        sentence = _refused(client, _request(shape=[25_000, 4], data=[value] * 100_000))
+        sentence = _rejected(client, _request(shape=[25_000, 4], data=[value] * 100_000))
         assert sentence.count("row ") == 20
 
 
@@ -220,8 +220,8 @@ def test_a_hundred_thousand_bad_values_get_a_short_answer(client: FlaskClient) -
         (None, 422, "inputs[0].shape cannot be used"),
     ],
 )
-def test_a_shape_that_does_not_fit_is_refused(client: FlaskClient, shape: Any, status: int, sentence: str) -> None:
-    assert sentence in _refused(client, _request(shape=shape), status)
+def test_a_shape_that_does_not_fit_is_rejected(client: FlaskClient, shape: Any, status: int, sentence: str) -> None:
+    assert sentence in _rejected(client, _request(shape=shape), status)
 
 
 @pytest.mark.parametrize(
@@ -240,13 +240,13 @@ def test_a_shape_that_does_not_fit_is_refused(client: FlaskClient, shape: Any, s
         ({}, "inputs[0].data cannot be used"),
     ],
 )
-def test_data_that_does_not_fit_the_shape_is_refused(client: FlaskClient, data: Any, sentence: str) -> None:
-    assert sentence in _refused(client, _request(data=data))
+def test_data_that_does_not_fit_the_shape_is_rejected(client: FlaskClient, data: Any, sentence: str) -> None:
+    assert sentence in _rejected(client, _request(data=data))
 
 
 @pytest.mark.parametrize("datatype", ["BOOL", "BYTES", "BF16", "fp32", "FP32 ", "", "x" * 5000])
-def test_other_datatypes_are_refused(client: FlaskClient, datatype: str) -> None:
-    assert _refused(client, _request(datatype=datatype)).startswith("inputs[0].datatype must be one of FP16, FP32, ")
+def test_other_datatypes_are_rejected(client: FlaskClient, datatype: str) -> None:
+    assert _rejected(client, _request(datatype=datatype)).startswith("inputs[0].datatype must be one of FP16, FP32, ")
 
 
 @pytest.mark.parametrize(
@@ -273,8 +273,8 @@ def test_other_datatypes_are_refused(client: FlaskClient, datatype: str) -> None
         (None, "inputs cannot be used"),
     ],
 )
-def test_inputs_that_are_not_the_models_are_refused(client: FlaskClient, inputs: Any, sentence: str) -> None:
-    assert sentence in _refused(client, {"inputs": inputs})
+def test_inputs_that_are_not_the_models_are_rejected(client: FlaskClient, inputs: Any, sentence: str) -> None:
+    assert sentence in _rejected(client, {"inputs": inputs})
 
 
 @pytest.mark.parametrize(
@@ -303,19 +303,19 @@ def test_inputs_that_are_not_the_models_are_refused(client: FlaskClient, inputs:
     ],
 )
 def test_members_that_cannot_be_used_are_named(client: FlaskClient, members: dict[str, Any], sentence: str) -> None:
-    assert sentence in _refused(client, {**_request(), **members})
+    assert sentence in _rejected(client, {**_request(), **members})
 
 
-def test_half_of_a_surrogate_pair_is_refused_wherever_it_would_matter(client: FlaskClient) -> None:
+def test_a_lone_surrogate_is_rejected(client: FlaskClient) -> None:
     for body in ("\ud800", {"inputs": "\ud800"}, {**_request(), "\ud800": 1}, {**_request(), "id": "x\udfff"}):
-        assert _refused(client, body) == "body has a string with half of a surrogate pair."
+        assert _rejected(client, body) == "body has a string with half of a surrogate pair."
     for body in (_request(name="\ud800"), {**_request(), "parameters": {"\ud800": "\ud800"}}):
         assert client.post(PATH, json=body).status_code == 200
 
 
 @pytest.mark.parametrize("body", [[], 1, "text"])
-def test_json_that_is_no_object_is_422(client: FlaskClient, body: Any) -> None:
-    assert _refused(client, body).startswith("body cannot be used: expected `object`")
+def test_json_other_than_an_object_is_422(client: FlaskClient, body: Any) -> None:
+    assert _rejected(client, body).startswith("body cannot be used: expected `object`")
 
 
 @pytest.mark.parametrize(
@@ -335,6 +335,6 @@ def test_what_is_not_json_is_400(client: FlaskClient, body: bytes, sentence: str
 
 def test_the_limits_are_the_settings(make_app: Any, trained_store: Path) -> None:
     client = make_app(trained_store, max_rows=2, max_body_bytes=500).test_client()
-    assert "more rows than the 2 " in _refused(client, _request(), 413)
+    assert "more rows than the 2 " in _rejected(client, _request(), 413)
     assert client.post(PATH, json=_request(shape=[2, 4], data=ROWS[:2])).status_code == 200
     assert client.post(PATH, data=b" " * 501).status_code == 413

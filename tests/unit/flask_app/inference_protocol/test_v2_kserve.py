@@ -19,7 +19,7 @@ from model_artifact.store import ArtifactStore
 ROWS = np.random.default_rng(7).uniform((4, 2, 1, 0.1), (8, 4.5, 7, 2.5), (1000, 4)).astype(np.float32)
 
 
-def test_kserves_client_gets_what_the_model_gives(server: Any, trained_store: Path, repository: Path) -> None:
+def test_kserves_client_gets_the_models_predictions(server: Any, trained_store: Path, repository: Path) -> None:
     python = repository / ".venv-kserve/bin/python"
     if not python.exists():
         pytest.skip("KServe's client is missing: sh local_stack/setup.sh kserve")
@@ -47,5 +47,5 @@ def test_kserves_client_gets_what_the_model_gives(server: Any, trained_store: Pa
         "model ready": True,
         "other model ready": False,
         **{f"binary in {given}, out {taken}": infer for given in (True, False) for taken in (True, False)},
-        "refusal": [422, "inputs cannot be used: expected `array` of length >= 1."],
+        "error": [422, "inputs cannot be used: expected `array` of length >= 1."],
     }

@@ -31,7 +31,7 @@ def test_outputs_are_mlservers(client: FlaskClient, trained_store: Path, recorde
         if mine["name"] == "predict":
             assert mine["data"] == other["data"]
         else:
-            # Theirs are those of another training of the model; ours must come from this one.
+            # The recorded probabilities are those of another training; ours must be this one's.
             expected = _model(trained_store).predict_proba(_rows(recorded["request"]))
             assert mine["data"] == expected.ravel().tolist()
             assert len(mine["data"]) == len(other["data"])

@@ -11,23 +11,23 @@ from model_artifact.store import ArtifactStore
 
 @pytest.fixture(scope="module")
 def served(trained_store: Path) -> str:
-    """The name of the version that the client's application serves."""
+    """Return the version that the client's application serves."""
     return ArtifactStore(trained_store).current()
 
 
-def test_the_server_says_what_it_is(client: FlaskClient) -> None:
+def test_the_server_has_metadata(client: FlaskClient) -> None:
     answer = client.get("/v2")
     assert answer.content_type == "application/json"
     assert answer.json == {"name": "flask-api", "version": "1.0.0", "extensions": ["binary_tensor_data"]}
 
 
-def test_with_a_model_the_probes_are_green(client: FlaskClient) -> None:
+def test_with_a_model_the_probes_succeed(client: FlaskClient) -> None:
     # tritonclient reads the status, KServe's client the body.
     assert client.get("/v2/health/live").json == {"live": True}
     assert client.get("/v2/health/ready").json == {"ready": True}
 
 
-def test_the_model_says_what_it_takes_and_gives(client: FlaskClient, served: str) -> None:
+def test_the_model_describes_its_inputs_and_outputs(client: FlaskClient, served: str) -> None:
     expected = {
         "name": "iris",
         "versions": [served],
@@ -76,9 +76,7 @@ def test_another_model_or_version_is_404(client: FlaskClient, model: str, suffix
         ("POST", "/v2/models/iris", 405),
     ],
 )
-def test_what_else_tritonclient_knows_is_cleanly_refused(
-    client: FlaskClient, method: str, path: str, status: int
-) -> None:
+def test_other_calls_of_tritonclient_are_rejected(client: FlaskClient, method: str, path: str, status: int) -> None:
     answer = client.open(path, method=method)
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
     assert answer.json["error"].endswith(".")
@@ -101,7 +99,7 @@ def test_without_a_model_the_reason_is_given(make_app: Any, tmp_path: Path, meth
     assert answer.json["error"].startswith("No model is loaded: ")
 
 
-def test_green_probes_are_not_logged(client: FlaskClient, log: Any) -> None:
+def test_successful_probes_are_not_logged(client: FlaskClient, log: Any) -> None:
     client.get("/v2/health/live")
     client.get("/v2/health/ready")
     client.get("/v2")

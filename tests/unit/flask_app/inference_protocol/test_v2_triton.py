@@ -1,4 +1,4 @@
-"""NVIDIA's Python client for HTTP, which MLServer's users take as well, against a real Gunicorn."""
+"""NVIDIA's Python client for HTTP, which MLServer's users also use, against a real Gunicorn."""
 
 import asyncio
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ def test_ten_thousand_rows_get_the_classes_of_the_model(
     assert result.as_numpy("predict_proba").dtype == np.float32
 
 
-def test_who_names_no_output_gets_the_classes_in_binary(client: triton.InferenceServerClient, model: Any) -> None:
+def test_without_named_outputs_the_classes_are_binary(client: triton.InferenceServerClient, model: Any) -> None:
     result = client.infer("iris", _inputs(triton, ROWS), request_id="my id", priority=1, timeout=5_000_000)
     assert "binary_data_size" in result.get_output("predict")["parameters"]
     assert np.array_equal(result.as_numpy("predict")[:, 0], model.predict(ROWS))
@@ -87,7 +87,7 @@ def test_a_tensor_a_feature(client: triton.InferenceServerClient, model: Any, tr
     assert np.array_equal(result.as_numpy("predict")[:, 0], model.predict(ROWS))
 
 
-def test_the_default_limits_take_a_hundred_thousand_rows(start_server: Any, trained_store: Path, model: Any) -> None:
+def test_the_default_limits_accept_a_hundred_thousand_rows(start_server: Any, trained_store: Path, model: Any) -> None:
     rows = np.tile(ROWS, (10, 1)).astype(np.float64)
     with start_server(trained_store) as server:
         client = triton.InferenceServerClient(f"127.0.0.1:{server.port}")
@@ -98,21 +98,21 @@ def test_the_default_limits_take_a_hundred_thousand_rows(start_server: Any, trai
     assert np.array_equal(result.as_numpy("predict")[:, 0], model.predict(rows))
 
 
-def test_a_large_request_that_is_refused_gets_its_answer(client: triton.InferenceServerClient, model: Any) -> None:
-    """Gunicorn cuts a connection on which much of a body is unread; the client would see that and no answer."""
+def test_a_large_rejected_request_gets_its_answer(client: triton.InferenceServerClient, model: Any) -> None:
+    """Gunicorn resets a connection with a long unread body, and the client would lose the answer."""
     for _ in range(20):
         with pytest.raises(InferenceServerException, match="There is no model 'wine' here"):
             client.infer("wine", _inputs(triton, ROWS))
         assert client.infer("iris", _inputs(triton, ROWS[:1])).as_numpy("predict").shape == (1, 1)
 
 
-def test_a_refusal_is_raised_with_its_sentence(client: triton.InferenceServerClient) -> None:
+def test_an_error_is_raised_with_its_sentence(client: triton.InferenceServerClient) -> None:
     rows = ROWS[:5].copy()
     rows[3, 1] = np.nan
-    with pytest.raises(InferenceServerException) as refused:
+    with pytest.raises(InferenceServerException) as caught:
         client.infer("iris", _inputs(triton, rows))
-    assert refused.value.message() == "row 3, sepal_width must be a finite number."
-    assert refused.value.status() == "422"
+    assert caught.value.message() == "row 3, sepal_width must be a finite number."
+    assert caught.value.status() == "422"
     with pytest.raises(InferenceServerException, match="There is no model 'wine' here; this service serves 'iris'"):
         client.infer("wine", _inputs(triton, ROWS[:5]))
     with pytest.raises(InferenceServerException, match=r"outputs\[0\]\.name must be predict or predict_proba\."):
@@ -121,7 +121,7 @@ def test_a_refusal_is_raised_with_its_sentence(client: triton.InferenceServerCli
         client.infer("iris", _inputs(triton, ROWS[:5]), request_compression_algorithm="gzip")
 
 
-def test_what_is_not_offered_is_raised(client: triton.InferenceServerClient) -> None:
+def test_an_unsupported_call_is_raised(client: triton.InferenceServerClient) -> None:
     for ask in (
         lambda: client.get_model_config("iris"),
         lambda: client.get_inference_statistics("iris"),
@@ -144,7 +144,7 @@ def test_the_asyncio_client_gets_the_same(server: Any, model: Any) -> None:
                 for binary_in in (True, False)
                 for binary in (True, False)
             ]
-            # One with no output named, as most examples do it.
+            # Without named outputs, as in most examples.
             return await asyncio.gather(*requests, client.infer("iris", _inputs(triton_aio, ROWS)))
 
     for result in asyncio.run(ask()):

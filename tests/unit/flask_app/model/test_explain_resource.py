@@ -77,7 +77,7 @@ def test_many_rows_are_not_explained(client: FlaskClient, request_of_many: dict[
     ("body", "fields"),
     [({"features": [1, 2, 3]}, ["features"]), ({"instances": []}, ["instances", *NAMES]), ([], ["body"])],
 )
-def test_a_wrong_row_is_refused_as_by_predict(client: FlaskClient, body: Any, fields: list[str]) -> None:
+def test_a_wrong_row_is_rejected_as_by_predict(client: FlaskClient, body: Any, fields: list[str]) -> None:
     answer = client.post("/explain", json=body)
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json["errors"]] == fields

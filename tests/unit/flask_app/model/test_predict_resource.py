@@ -1,4 +1,4 @@
-"""`POST /predict`: the right numbers, in both forms, whatever the order."""
+"""`POST /predict`: the right numbers, in both forms and any order."""
 
 import itertools
 import json
@@ -42,7 +42,7 @@ def test_all_irises_in_both_forms_agree_with_the_model_in_process(client: FlaskC
 
 
 def test_order_of_named_columns_does_not_matter(client: FlaskClient, setosa: dict[str, float]) -> None:
-    """XGBoost by itself answers a reordered row with wrong numbers (xgboost#8357)."""
+    """XGBoost itself predicts wrong numbers for a reordered row (xgboost#8357)."""
     answers = [
         client.post("/predict", json=dict(order)).json["probabilities"]
         for order in itertools.permutations(setosa.items())

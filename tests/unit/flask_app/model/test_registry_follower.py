@@ -1,4 +1,4 @@
-"""The API follows the champion of a real MLflow server, and serves on whatever becomes of that server."""
+"""The API follows the champion of a real MLflow server, and continues to serve when that server fails."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ POLL_SECONDS = 0.2
 
 @pytest.fixture
 def registry(store: ArtifactStore, mlflow_environ: dict[str, str]) -> Registry:
-    """As training uses it, with a store of its own."""
+    """The registry of a training, with its own store."""
     return open_registry(store, (), mlflow_environ)
 
 
@@ -56,7 +56,7 @@ def settings(environ: dict[str, str], **more: object) -> dict[str, object]:
 
 
 def tamper(stack: MlflowStack, environ: dict[str, str], alias: str = CHAMPION) -> Callable[[], None]:
-    """Change the last byte of the pickle in the bucket; returns what puts it right."""
+    """Change the last byte of the pickle in the bucket; return a function that restores it."""
     model = MlflowModel.from_environ(environ)
     number = model.read().alias(alias)
     assert number is not None
@@ -67,7 +67,7 @@ def tamper(stack: MlflowStack, environ: dict[str, str], alias: str = CHAMPION) -
 
 
 def served_by_all(server: Any, version: str) -> bool:
-    """Whether both workers took the version up."""
+    """Return whether both workers serve the version."""
     loaded = [line for line in server.log() if line["message"] == "model loaded"]
     return len({line["process"] for line in loaded if line["model_version"] == version}) == 2
 
@@ -90,7 +90,7 @@ def metric(server: Any, name: str) -> float | None:
     return values[0] if values else None
 
 
-def test_a_promotion_during_a_look_is_not_taken_back(
+def test_a_promotion_during_a_poll_is_not_reverted(
     promote: Any,
     store: ArtifactStore,
     version: str,
@@ -98,7 +98,7 @@ def test_a_promotion_during_a_look_is_not_taken_back(
     mlflow_environ: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The API shares its store with a training, whose switch falls between its question and its own switch."""
+    """The API shares its store with a training, which switches between the API's read and its own switch."""
     promote(version)
     model = MlflowModel.from_environ(mlflow_environ)
     follower = RegistryFollower(model, store, POLL_SECONDS)
@@ -148,17 +148,17 @@ def test_two_workers_follow_the_alias_and_outlive_the_registry(
         for _ in range(20):
             status, answer = server.ask("POST", "/predict", setosa)
             assert (status, answer["model_version"]) == (200, other_version)
-        # The first line may tell of the connection that broke.
-        away = f"MLflow at {mlflow_stack.uri} cannot be reached: Connection refused"
-        eventually(lambda: details(server, "registry not followed")[-1:] == [away])
-        # One that starts now has nothing but what was cached.
+        # The first line may report the broken connection.
+        unreachable = f"MLflow at {mlflow_stack.uri} cannot be reached: Connection refused"
+        eventually(lambda: details(server, "registry not followed")[-1:] == [unreachable])
+        # A worker that starts now has only the cache.
         copy = shutil.copytree(cache.root, tmp_path / "copy")
         with start_server(copy, **settings(mlflow_environ)) as another:
             assert serving(another) == other_version
 
         mlflow_stack.start()
         eventually(lambda: metric(server, "flask_api_registry_up") == 1)
-        # The worker that asked dies; the other, or its successor, asks on.
+        # The polling worker dies; the other one, or its successor, continues to poll.
         asking = [line["process"] for line in server.log() if line["message"] == "registry followed"]
         assert len(set(asking)) == 1
         os.kill(asking[0], signal.SIGKILL)
@@ -166,7 +166,7 @@ def test_two_workers_follow_the_alias_and_outlive_the_registry(
         eventually(lambda: serving(server) == version)
 
 
-def test_a_file_that_was_changed_in_the_registry_is_refused_and_the_champion_serves_on(
+def test_a_changed_file_in_the_registry_is_rejected_and_the_champion_still_serves(
     start_server: Any,
     eventually: Any,
     setosa: Any,
@@ -196,7 +196,7 @@ def test_a_file_that_was_changed_in_the_registry_is_refused_and_the_champion_ser
         eventually(lambda: metric(server, "flask_api_registry_champion_refused") == 0)
 
 
-def test_a_version_that_was_mended_is_taken_up_later(
+def test_a_repaired_version_is_loaded_later(
     follower: RegistryFollower,
     promote: Any,
     cache: ArtifactStore,
@@ -209,7 +209,7 @@ def test_a_version_that_was_mended_is_taken_up_later(
     mend = tamper(mlflow_stack, mlflow_environ)
     follower.poll()
     mend()
-    # Not fetched again at each look: it may be large.
+    # Not fetched again at each poll: it may be large.
     follower.poll()
     assert cache.current_or_none() is None
     monkeypatch.setattr(registry_follower, "RETRY_SECONDS", 0.0)
@@ -218,7 +218,7 @@ def test_a_version_that_was_mended_is_taken_up_later(
     assert cache.current_or_none() == version
 
 
-def test_with_a_public_key_an_unsigned_champion_is_refused(
+def test_with_a_public_key_an_unsigned_registry_champion_is_rejected(
     promote: Any,
     store: ArtifactStore,
     cache: ArtifactStore,
@@ -242,7 +242,7 @@ def test_with_a_public_key_an_unsigned_champion_is_refused(
     assert cache.current() == other_version
 
 
-def test_who_moves_the_stores_pointer_by_hand_is_overruled(
+def test_a_manual_switch_of_the_stores_pointer_is_reverted(
     follower: RegistryFollower, promote: Any, cache: ArtifactStore, version: str, other_version: str
 ) -> None:
     for name in (version, other_version):
@@ -264,7 +264,7 @@ def test_a_registry_without_a_champion_changes_nothing(
     assert line["detail"] == "there is no champion yet"
 
 
-def test_a_store_that_cannot_be_written_is_told(
+def test_a_store_that_cannot_be_written_is_reported(
     promote: Any, cache: ArtifactStore, version: str, mlflow_environ: dict[str, str], log: Any
 ) -> None:
     promote(version)
@@ -278,7 +278,7 @@ def test_a_store_that_cannot_be_written_is_told(
     ("uri", "reason"),
     [("mlflow", "MLFLOW_TRACKING_URI is not an address"), ("http://x:y", "MLFLOW_TRACKING_URI is not")],
 )
-def test_an_address_that_cannot_be_used_stops_the_start(
+def test_an_invalid_address_stops_the_start(
     gunicorn_command: list[str], gunicorn_environment: Any, repository: Path, uri: str, reason: str
 ) -> None:
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The API and a model of each estimator: one behaviour, whichever way a row comes."""
+"""The API with a model of each estimator: every form of a request gives the same answer."""
 
 import contextlib
 import csv
@@ -54,7 +54,7 @@ def test_every_form_of_a_request_gives_the_models_own_bits(app: Flask, model: An
     assert np.array_equal(np.array(answer["outputs"][0]["data"], dtype=np.float32), np.ravel(expected).astype("f4"))
 
 
-def test_reasons_add_up_to_the_probabilities(app: Flask) -> None:
+def test_contributions_add_up_to_the_probabilities(app: Flask) -> None:
     client = app.test_client()
     for row in ([5.1, 3.5, 1.4, 0.2], [6.0, 2.7, 5.1, 1.6], [3.4e38, -3.4e38, 0, 1e-40]):
         answer = client.post("/explain", json={"features": row})
@@ -68,12 +68,12 @@ def test_reasons_add_up_to_the_probabilities(app: Flask) -> None:
         assert [list(parts) for parts in body["contributions"].values()] == [NAMES] * 3
 
 
-def test_the_protocol_names_what_answers(app: Flask, model: Any) -> None:
+def test_the_protocol_names_the_predictor(app: Flask, model: Any) -> None:
     platform = app.test_client().get("/v2/models/iris").json["platform"]
     assert platform == {"random-forest": "xgboost_pickle", "logistic-regression": "linear_pickle"}[model.estimator]
 
 
-def test_the_card_and_the_log_say_which_it_is(app: Flask, model: Any) -> None:
+def test_the_card_and_the_log_name_the_estimator(app: Flask, model: Any) -> None:
     card = app.test_client().get("/model").json
     assert (card["estimator"], card["predictor"]) == (model.estimator, model.predictor)
 

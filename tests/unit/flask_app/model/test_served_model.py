@@ -1,4 +1,4 @@
-"""The model that serves is exchanged whole, by a good one only, without a person's help."""
+"""A valid new version replaces the served model atomically, without a restart."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ def _serves(holder: ModelHolder, version: str) -> Callable[[], bool]:
 
 
 def _some_polls(holder: ModelHolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait until the watch thread has looked several times."""
+    """Wait until the watch thread has polled several times."""
     looks = threading.Semaphore(0)
     refresh = holder.refresh
 
@@ -86,16 +86,16 @@ def test_a_bad_version_never_replaces_a_good_one_and_is_logged_once(
     assert (line["level"], line["still_serving"]) == ("error", version)
     assert "bytes, but its card records" in line["reason"]
 
-    # Mended in its place, it is taken without another switch.
+    # Once repaired in place, it is loaded without another switch.
     bad.write_bytes(whole)
     eventually(_serves(holder, other_version))
     assert holder.rejection is None
 
 
-def test_a_version_that_was_mended_without_a_change_of_size_or_time_is_taken(
+def test_a_version_repaired_without_a_change_of_size_or_time_is_loaded(
     watch: Any, store: ArtifactStore, version: str, eventually: Any
 ) -> None:
-    """rsync and cp -p keep times; what they write is still another file."""
+    """rsync and cp -p preserve times, but write another file."""
     path = store.folder(version) / MODEL_FILE
     whole, times = path.read_bytes(), path.stat()
     path.write_bytes(b"!" + whole[1:])
@@ -124,7 +124,7 @@ def test_a_lost_pointer_keeps_the_model_serving(
     eventually(lambda: holder.rejection is None)
 
 
-def test_a_removed_store_keeps_the_model_serving_and_a_new_one_is_taken(
+def test_a_removed_store_keeps_the_model_serving_until_a_new_one_appears(
     make_app: Any, store: ArtifactStore, version: str, second_version: Path, setosa: Any, eventually: Any
 ) -> None:
     app = make_app(store.root)
@@ -139,7 +139,7 @@ def test_a_removed_store_keeps_the_model_serving_and_a_new_one_is_taken(
     eventually(lambda: client.get("/ready").json["model_version"] == second_version.name)
 
 
-def test_the_watch_outlives_a_failure_that_nobody_thought_of(
+def test_the_watch_survives_an_unexpected_failure(
     watch: Any, store: ArtifactStore, other_version: str, log: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holder = watch(store)
@@ -159,7 +159,7 @@ def test_no_card_keeps_the_application_from_starting(make_app: Any, store: Artif
 def test_under_swaps_every_answer_is_of_one_version(
     make_app: Any, store: ArtifactStore, version: str, other_version: str, setosa: Any, eventually: Any
 ) -> None:
-    """The version that an answer names is the one that made its numbers; none is dropped, and both are seen."""
+    """Each answer has the probabilities of the version it names; no request fails, and both versions answer."""
     row = [list(setosa.values())]
     expected = {
         name: load_artifact(store.folder(name), name).model.predict_proba(row)[0].tolist()

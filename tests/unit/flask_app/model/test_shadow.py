@@ -1,4 +1,4 @@
-"""What a challenger counts of the requests it is sent copies of, and the header that tells tracks apart."""
+"""The comparison counts of a challenger that gets copies of requests, and the header that names the track."""
 
 import shutil
 from dataclasses import replace
@@ -27,7 +27,7 @@ def _no_champion_afterwards() -> Any:
 
 
 def counted() -> np.ndarray:
-    """Rows so far: (agreed, not agreed)."""
+    """Return the rows so far: (agreed, not agreed)."""
     return np.array(
         [metrics.registry.get_sample_value("flask_api_shadow_rows_total", {"agreed": a}) for a in ("true", "false")]
     )
@@ -40,7 +40,7 @@ def test_every_answer_names_its_track(make_app, trained_store: Path) -> None:
         assert answer.headers["X-Model-Track"] == "challenger"
 
 
-def test_a_track_that_is_no_name_is_refused() -> None:
+def test_an_invalid_track_is_rejected() -> None:
     with pytest.raises(SettingsError, match="MODEL_TRACK"):
         ApiSettings.from_env({"MODEL_TRACK": "a\tb"})
 
@@ -54,13 +54,13 @@ def test_rows_of_every_format_are_compared(make_app, trained_store: Path, setosa
     assert client.post("/v2/models/iris/infer", json={"inputs": [tensor]}).status_code == 200
     answer = client.post("/predict", data=TABLE, content_type="text/csv")
     assert answer.status_code == 200 and answer.text
-    # Refused, so there is nothing to compare.
+    # Rejected, so there is nothing to compare.
     assert client.post("/predict", json={"features": [1]}).status_code == 422
     # A model agrees with itself.
     assert (counted() - before).tolist() == [6, 0]
 
 
-def test_disagreement_is_counted_as_it_is(make_app, trained_store: Path, tmp_path: Path, train_into) -> None:
+def test_disagreement_is_counted(make_app, trained_store: Path, tmp_path: Path, train_into) -> None:
     train_into(tmp_path / "weak", n_estimators=1, max_depth=1, random_state=3)
     rows = np.random.default_rng(1).uniform([4.3, 2, 1, 0.1], [7.9, 4.4, 6.9, 2.5], (500, 4)).round(1).tolist()
     body = {"instances": [{"features": row} for row in rows]}
@@ -85,7 +85,7 @@ def test_the_champions_rows_are_not_counted_as_predicted(
     assert metrics.registry.get_sample_value("flask_api_rows_predicted_total", labels) == before + 1
 
 
-def test_a_champion_that_is_not_there_yet_is_taken_up(
+def test_a_champion_that_appears_later_is_loaded(
     make_app, trained_store: Path, tmp_path: Path, setosa: dict[str, float], eventually
 ) -> None:
     client = make_app(trained_store, shadow_of=str(tmp_path / "champion")).test_client()
@@ -101,7 +101,7 @@ def test_a_champion_that_is_not_there_yet_is_taken_up(
     eventually(compared)
 
 
-def test_a_champion_with_other_features_is_said_once(
+def test_a_champion_with_other_features_is_logged_once(
     make_app, trained_store: Path, tmp_path: Path, setosa: dict[str, float], log
 ) -> None:
     iris = load_iris()

@@ -1,4 +1,4 @@
-"""With MODEL_PUBLIC_KEY the API serves nothing that the key's owner did not sign."""
+"""With MODEL_PUBLIC_KEY the API serves only models that the key's owner signed."""
 
 import json
 import shutil
@@ -30,18 +30,18 @@ def sign(store: ArtifactStore, keys: tuple[Path, Path]) -> Any:
     return lambda version: store.sign(version, read_private_key(keys[0]))
 
 
-def test_a_signed_model_is_served_and_ready_says_so(
+def test_a_signed_model_is_served_and_reported_by_ready(
     make_app: Any, store: ArtifactStore, version: str, sign: Any, keys: tuple[Path, Path], setosa: Any
 ) -> None:
     sign(version)
     client = make_app(store.root, model_public_key=str(keys[1])).test_client()
     assert client.get("/ready").json["signature"] == "verified"
     assert client.post("/predict", json=setosa).json["model_version"] == version
-    # What was signed can be checked by whoever asks for it.
+    # GET /model returns the signed bytes, so any client can verify the signature.
     assert client.get("/model").data == (store.folder(version) / CARD_FILE).read_bytes()
 
 
-def test_without_a_key_ready_says_that_nobody_looked(
+def test_without_a_key_ready_reports_an_unchecked_signature(
     make_app: Any, store: ArtifactStore, version: str, sign: Any
 ) -> None:
     sign(version)
@@ -49,10 +49,10 @@ def test_without_a_key_ready_says_that_nobody_looked(
     assert make_app(store.root).test_client().get("/ready").json["signature"] == "not checked"
 
 
-def test_an_unsigned_model_is_refused_until_it_is_signed(
+def test_an_unsigned_model_is_rejected_until_it_is_signed(
     make_app: Any, store: ArtifactStore, version: str, sign: Any, keys: tuple[Path, Path], eventually: Any
 ) -> None:
-    """The signature alone is news: nothing else has to change."""
+    """A new signature alone triggers another attempt."""
     client = make_app(store.root, model_public_key=str(keys[1])).test_client()
     answer = client.get("/ready")
     assert answer.status_code == 503 and "model_card.json.sig is missing" in answer.json["detail"]
@@ -61,7 +61,7 @@ def test_an_unsigned_model_is_refused_until_it_is_signed(
 
 
 @pytest.mark.parametrize("fault", ["unsigned", "another key", "another card", "card changed", "garbage"])
-def test_what_is_wrongly_signed_never_replaces_what_serves(
+def test_a_wrongly_signed_version_never_replaces_the_served_one(
     make_app: Any,
     store: ArtifactStore,
     version: str,
@@ -97,7 +97,7 @@ def test_what_is_wrongly_signed_never_replaces_what_serves(
     assert line["still_serving"] == version and SIGNATURE_FILE in line["reason"]
 
 
-def test_while_keys_are_exchanged_both_are_good(
+def test_during_a_key_rotation_both_keys_are_valid(
     make_app: Any,
     store: ArtifactStore,
     version: str,
@@ -117,8 +117,8 @@ def test_while_keys_are_exchanged_both_are_good(
     eventually(lambda: client.get("/ready").json["model_version"] == other_version)
 
 
-def test_a_key_that_cannot_be_used_stops_the_start(keys: tuple[Path, Path], store: ArtifactStore) -> None:
-    """Rather nothing than something unsigned."""
+def test_an_unusable_key_stops_the_start(keys: tuple[Path, Path], store: ArtifactStore) -> None:
+    """No model is better than an unsigned one."""
     for setting, reason in [
         (str(keys[0]), "holds a private key, which must never be where models are served"),
         (str(keys[0].with_name("none.pub")), "cannot be read: No such file"),
@@ -149,13 +149,13 @@ def test_gunicorn_ends_at_once_with_one_sentence(
     assert line.startswith("flask-api: MODEL_PUBLIC_KEY cannot be used: ") and "private key" in line
 
 
-# What the holder does where a disk is slow or strange
+# The holder with slow or unusual disks
 
 
 def test_a_slow_disk_does_not_keep_a_worker_from_starting(
     make_app: Any, store: ArtifactStore, version: str, monkeypatch: pytest.MonkeyPatch, eventually: Any
 ) -> None:
-    """Gunicorn would kill it after 30 s, and the next one, too."""
+    """Gunicorn would kill it after 30 s, and the next one as well."""
     import threading
 
     arrived = threading.Event()
@@ -174,17 +174,17 @@ def test_a_slow_disk_does_not_keep_a_worker_from_starting(
     eventually(lambda: client.get("/ready").status_code == 200)
 
 
-def test_a_refused_version_is_tried_again_though_nothing_seems_to_change(
+def test_a_rejected_version_is_tried_again_without_a_visible_change(
     store: ArtifactStore, version: str, log: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A network volume may fail for a moment, or have times that are too coarse."""
+    """A network volume may fail temporarily, or have coarse time stamps."""
     holder = ModelHolder(store, 1)
     monkeypatch.setattr(served_model, "_fingerprint", lambda _: ("the same",))
     path = store.folder(version) / MODEL_FILE
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
     holder.refresh()
-    refusal = holder.rejection
+    rejection = holder.rejection
     path.write_bytes(whole)
     holder.refresh()
     assert holder.served is None
@@ -192,22 +192,22 @@ def test_a_refused_version_is_tried_again_though_nothing_seems_to_change(
     monkeypatch.setattr(served_model, "RETRY_SECONDS", 0.0)
     holder._retry_at = 0.0
     holder.refresh()
-    assert holder.rejection == refusal
-    # The same refusal is told once.
+    assert holder.rejection == rejection
+    # The same rejection is logged once.
     assert len(log.lines("model rejected")) == 1
     path.write_bytes(whole)
     holder.refresh()
     assert holder.served is not None and holder.rejection is None
 
 
-def test_other_inode_numbers_are_no_news(store: ArtifactStore, version: str) -> None:
-    """Some network volumes give a file another one at each look; reading the model each second would be a load."""
+def test_changed_inode_numbers_trigger_no_reload(store: ArtifactStore, version: str) -> None:
+    """Some network volumes change them at each poll; reading the model every second would be expensive."""
     before = served_model._fingerprint(store.folder(version))
     status = (store.folder(version) / MODEL_FILE).stat()
     assert status.st_ino not in [part for mark in before if isinstance(mark, tuple) for part in mark]
 
 
-def test_an_unforeseen_failure_is_a_refusal_with_its_trace_in_the_log(
+def test_an_unexpected_failure_is_a_rejection_with_its_trace_in_the_log(
     store: ArtifactStore, version: str, other_version: str, log: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holder = ModelHolder(store, 1)
@@ -222,7 +222,7 @@ def test_an_unforeseen_failure_is_a_refusal_with_its_trace_in_the_log(
     assert "IndexError" in line["trace"]
 
 
-def test_a_pointer_that_went_forth_and_back_between_two_looks_is_no_news(
+def test_a_pointer_switched_forth_and_back_between_two_polls_triggers_no_reload(
     store: ArtifactStore, version: str, other_version: str, log: Any
 ) -> None:
     holder = ModelHolder(store, 1)
@@ -233,7 +233,7 @@ def test_a_pointer_that_went_forth_and_back_between_two_looks_is_no_news(
     assert len(log.lines("model loaded")) == 1
 
 
-def test_a_switch_while_a_model_is_read_is_seen_at_the_next_look(
+def test_a_switch_during_a_load_is_seen_at_the_next_poll(
     store: ArtifactStore, version: str, other_version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holder = ModelHolder(store, 1)
@@ -251,7 +251,7 @@ def test_a_switch_while_a_model_is_read_is_seen_at_the_next_look(
     assert holder.served.version == other_version
 
 
-def test_a_removed_version_serves_on(store: ArtifactStore, version: str) -> None:
+def test_a_removed_version_still_serves(store: ArtifactStore, version: str) -> None:
     holder = ModelHolder(store, 1)
     holder.refresh()
     shutil.rmtree(store.folder(version))

@@ -1,4 +1,4 @@
-"""Many rows of JSON: the fast way gives the bytes of the usual one, and takes nothing that it should not."""
+"""Many rows of JSON: the fast decoder gives the same answers as the general reader."""
 
 import json
 import random
@@ -22,20 +22,20 @@ INFER = "/v2/models/iris/infer"
 GOOD = "5.1 3.5 1.4 0.2 6 2.45 4.75 1.65 7.9 0.1".split()
 RARE = [
     *"3 0 -0 -0.0 0.0 1e3 1E+2 1e-400 4.9e-324 2.4e-324 2.2250738585072014e-308 7.038531e-26 -1 0e0 4.35".split(),
-    # Larger than a double, than float32, and where the one or the other ends.
+    # Beyond a double, beyond float32, and at the limits of both.
     *"1e400 -1e400 1e39 3.4028235e38 3.4028234663852886e38 3.40282356779733e38 1.7976931348623159e308".split(),
     "340282346638528859811704183484516925440",
     "340282346638528859811704183484516925441",
     *"9007199254740993 18446744073709551616 123456789012345678901234567890".split(),
     *["9" * 310, "9" * 401, "0." + "0" * 330 + "1", "0.1" + "0" * 50 + "1", "1.00000005960464477539062500000000001"],
-    # No numbers, or none of JSON.
+    # Values that are not numbers of JSON.
     *'NaN Infinity -Infinity nan true false null "5.1" 01 1. .5 + - +1 1e 1e+ 0x1 1_0 [1] {} tRue'.split(),
     *["", " 1 ", "1 2", "\t5", "\u00a05", "\uff15", "\x0b1", "1\x00"],
 ]
 
 
 class Bodies:
-    """Requests of chance: most are good, some have one fault, a few have several."""
+    """Random requests: most are valid, some have one fault, a few have several."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -185,7 +185,7 @@ def _taken(body: bytes, path: str, client: FlaskClient) -> bool:
 
 @pytest.fixture(scope="module")
 def slow_client(trained_store: Path) -> Iterator[FlaskClient]:
-    """A client of an application that goes the usual way with every body."""
+    """A client of an application without the fast decoder."""
     app = create_app(ApiSettings(model_store=str(trained_store)))
 
     def ask(*arguments: Any, **options: Any) -> Any:
@@ -203,7 +203,7 @@ def slow_client(trained_store: Path) -> Iterator[FlaskClient]:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("path", ["/predict", INFER])
-def test_both_ways_give_the_same_answer(client: FlaskClient, slow_client: FlaskClient, path: str, seed: int) -> None:
+def test_both_decoders_answer_the_same(client: FlaskClient, slow_client: FlaskClient, path: str, seed: int) -> None:
     bodies = Bodies(seed)
     outcomes = {(True, 200): 0, (False, 200): 0, (False, 422): 0, (False, 400): 0}
     for _ in range(400):
@@ -243,7 +243,7 @@ def test_both_ways_give_the_same_answer(client: FlaskClient, slow_client: FlaskC
     ],
 )
 @pytest.mark.parametrize("indent", [None, 1])
-def test_what_clients_send_goes_the_fast_way(client: FlaskClient, path: str, body: Any, indent: int | None) -> None:
+def test_usual_requests_take_the_fast_path(client: FlaskClient, path: str, body: Any, indent: int | None) -> None:
     assert _taken(json.dumps(body, indent=indent).encode(), path, client)
     assert client.post(path, json=body).status_code == 200
 
@@ -269,14 +269,14 @@ def test_features_with_the_names_of_members_are_not_mistaken_for_them() -> None:
 @pytest.mark.parametrize(
     "name", ['a "quoted" name', "back\\slash", "\u00e9\u4e2d", "sepal length (cm)", "class", "x" * 128]
 )
-def test_names_of_all_kinds_work(name: str) -> None:
-    """Those that msgspec cannot have go the usual way."""
+def test_unusual_names_work(name: str) -> None:
+    """The general reader handles names that msgspec does not support."""
     body = json.dumps({"instances": [{name: 1.5}]}, ensure_ascii=False).encode()
     matrix = RowsDecoder(_features(name)).decode(body, 10)
     assert matrix is None if name[:6] in ('a "quo', "back\\s") else matrix.tolist() == [[1.5]]
 
 
-def test_no_rows_and_too_many_go_the_usual_way() -> None:
+def test_no_rows_and_too_many_rows_take_the_general_path() -> None:
     decoder = RowsDecoder(_features("a"))
     assert decoder.decode(b'{"instances":[]}', 10) is None
     body = json.dumps({"instances": [{"a": 1}] * 11}).encode()

@@ -57,7 +57,7 @@ def read_each(features: list[Feature], body: bytes) -> list[list[float]] | None:
 
 @EXAMPLES
 @given(case=cases(_good | st.sampled_from(_ODD)))
-def test_what_it_decodes_is_what_the_row_reader_reads(case: tuple[list[Feature], str]) -> None:
+def test_it_decodes_the_same_rows_as_the_row_reader(case: tuple[list[Feature], str]) -> None:
     features, text = case
     body = text.encode("utf-8", "replace")
     matrix = RowsDecoder(features).decode(body, 100)

@@ -1,4 +1,4 @@
-"""`{"instances": [...]}` on `/predict`: every row's right answer, or the names of what is wrong."""
+"""`{"instances": [...]}` on `/predict`: the right answer for every row, or the names of the invalid fields."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def bad_fields(answer: Any) -> list[str]:
     return [error["field"] for error in answer.json["errors"]]
 
 
-def test_many_rows_answer_as_each_alone(client: FlaskClient) -> None:
+def test_many_rows_get_the_same_answers_as_each_alone(client: FlaskClient) -> None:
     rows = load_iris().X.tolist()
     named = [dict(zip(NAMES, row, strict=True)) for row in rows]
     alone = [client.post("/predict", json=row).json for row in named]
@@ -34,7 +34,7 @@ def test_many_rows_answer_as_each_alone(client: FlaskClient) -> None:
         answer = ask(client, instances)
         assert answer.content_type == "application/json"
         body = answer.json
-        # Some irises of the test set lie outside the training range.
+        # Some irises of the test set are outside the training range.
         members = body.keys() - {"warnings", "warning_count"}
         assert members == {"predictions", "class_names", "probabilities", "model_version", "request_id"}
         assert body["predictions"] == [one["prediction"] for one in alone]
@@ -84,7 +84,7 @@ def test_a_bad_value_is_named_with_its_row(client: FlaskClient, text: str, messa
         ),
     ],
 )
-def test_what_is_no_row_is_named(client: FlaskClient, instances: Any, fields: list[str]) -> None:
+def test_invalid_rows_are_named(client: FlaskClient, instances: Any, fields: list[str]) -> None:
     assert bad_fields(ask(client, instances)) == fields
 
 
@@ -94,7 +94,7 @@ def test_errors_are_bounded_and_come_from_the_first_rows(client: FlaskClient) ->
     assert fields[:5] == [f"instances[0].{name}" for name in NAMES] + ["instances[1].sepal_length"]
 
 
-def test_other_members_beside_instances_are_refused(client: FlaskClient) -> None:
+def test_other_members_beside_instances_are_rejected(client: FlaskClient) -> None:
     assert bad_fields(ask(client, [ROW], features=[1, 2, 3, 4])) == ["features"]
 
 

@@ -1,4 +1,4 @@
-"""Reading JSON strictly: what is not JSON is 400, what is not a usable number is 422 with the field's name."""
+"""Reading JSON strictly: invalid JSON is 400, an unusable number is 422 with the field's name."""
 
 import math
 from typing import Any
@@ -53,7 +53,7 @@ def test_what_is_not_json_is_400(client: FlaskClient, body: bytes, sentence: str
 
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b'"text"', b"null", b"true", b"NaN", b"-Infinity", b"[1,2,3,4]"])
-def test_json_that_is_no_object_is_422(client: FlaskClient, body: bytes) -> None:
+def test_json_other_than_an_object_is_422(client: FlaskClient, body: bytes) -> None:
     answer = _post(client, body)
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json["errors"]] == ["body"]
@@ -89,9 +89,7 @@ def test_json_that_is_no_object_is_422(client: FlaskClient, body: bytes) -> None
     ],
 )
 @pytest.mark.parametrize("form", ["named", "positional"])
-def test_a_value_that_is_no_usable_number_is_422_with_its_name(
-    client: FlaskClient, number: str, message: str, form: str
-) -> None:
+def test_an_unusable_number_is_422_with_its_name(client: FlaskClient, number: str, message: str, form: str) -> None:
     body = _row(number) if form == "named" else f'{{"features":[5.1,3.5,1.4,{number}]}}'.encode()
     answer = _post(client, body)
     assert answer.status_code == 422
@@ -121,7 +119,7 @@ def test_a_duplicate_name_is_rejected(client: FlaskClient, body: bytes, field: s
 
 @pytest.mark.parametrize("content_type", ["text/plain", "text/html", "application/x-www-form-urlencoded", "json", None])
 def test_another_content_type_is_415(client: FlaskClient, content_type: str | None) -> None:
-    """curl -d sends a form unless told otherwise; the sentence says what to send."""
+    """curl -d declares a form by default; the sentence names the accepted type."""
     answer = client.post("/predict", data=_row("0.2"), content_type=content_type)
     assert answer.status_code == 415
     assert "Content-Type: application/json" in answer.json["detail"]
@@ -136,7 +134,7 @@ def test_a_compressed_body_is_415(client: FlaskClient, encoding: str) -> None:
     assert "Content-Encoding" in answer.json["detail"]
 
 
-def test_identity_is_no_compression(client: FlaskClient) -> None:
+def test_content_encoding_identity_is_accepted(client: FlaskClient) -> None:
     headers = {"Content-Encoding": "Identity"}
     answer = client.post("/predict", data=_row("0.2"), content_type="application/json", headers=headers)
     assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""Rows against a card of any model: which field is wrong, and why."""
+"""Validating rows against the card of any model: the invalid fields, and the reasons."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def _feature(name: str, dtype: Any = "float", unit: str | None = "cm") -> Featur
 
 @pytest.fixture
 def schema() -> RowSchema:
-    """Of a model that is not about irises."""
+    """The schema of another model than the irises'."""
     return RowSchema([_feature("height"), _feature("count", "integer", unit=None), _feature("Länge (cm)")])
 
 
@@ -38,7 +38,7 @@ def test_values_come_in_the_cards_order(schema: RowSchema, row: Any) -> None:
 
 
 def test_every_bad_field_is_named_at_once(schema: RowSchema) -> None:
-    """A person mends a row in one go, not in five."""
+    """A person can then correct the row at once."""
     assert _errors(schema, {"height": "1", "width": 1, "count": 1.5}) == {
         "width": "is not a feature of this model",
         "height": "must be a number, not a string",
@@ -48,12 +48,12 @@ def test_every_bad_field_is_named_at_once(schema: RowSchema) -> None:
 
 
 @pytest.mark.parametrize("name", ["Height", "height ", " height", "HEIGHT", "Länge", "", "__proto__", "\ud800", "a\n"])
-def test_a_name_that_is_nearly_right_is_unknown(schema: RowSchema, name: str) -> None:
+def test_a_similar_name_is_unknown(schema: RowSchema, name: str) -> None:
     assert _errors(schema, {**GOOD, name: 1}) == {name: "is not a feature of this model"}
 
 
 @pytest.mark.parametrize("row", [{}, {"instances": []}])
-def test_an_empty_row_lacks_everything(schema: RowSchema, row: Any) -> None:
+def test_an_empty_row_lacks_every_feature(schema: RowSchema, row: Any) -> None:
     errors = _errors(schema, row)
     assert [name for name, message in errors.items() if message == "is missing"] == list(GOOD)
 
@@ -93,7 +93,7 @@ def test_a_whole_number_may_be_written_with_a_point(schema: RowSchema, value: fl
         assert _errors(schema, {**GOOD, "count": value}) == {"count": "must be a whole number"}
 
 
-def test_an_answer_stays_short_however_much_is_wrong(schema: RowSchema) -> None:
+def test_an_answer_with_many_errors_is_bounded(schema: RowSchema) -> None:
     with pytest.raises(InvalidFields) as invalid:
         schema.read({f"{'x' * 1000}{index:06}": 1 for index in range(10_000)})
     assert len(invalid.value.errors) == MAX_ERRORS

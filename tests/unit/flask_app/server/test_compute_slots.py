@@ -8,7 +8,7 @@ import pytest
 from flask_app.server.compute_slots import ComputeSlots, NoSlotError
 
 
-def test_only_so_many_threads_compute_at_a_time() -> None:
+def test_the_number_of_computing_threads_is_limited() -> None:
     slots = ComputeSlots()
     slots.set_number(2)
     working, most = 0, 0

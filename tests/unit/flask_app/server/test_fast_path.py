@@ -1,4 +1,4 @@
-"""The fast path answers with the bytes of Flask, and leaves to Flask all but plain requests with a clean row."""
+"""The fast path answers plain requests with a clean row in the bytes of Flask, and leaves all others to Flask."""
 
 import contextlib
 import json
@@ -117,7 +117,7 @@ def fast_path(client: Any) -> Any:
     return client.application.extensions["fast_path"]
 
 
-def test_clean_rows_are_taken_and_answered_as_flask_does(fast_path: Any, client: Any) -> None:
+def test_clean_rows_are_answered_as_by_flask(fast_path: Any, client: Any) -> None:
     for name, body in ROWS.items():
         head, answer = fast_path.answer(request(body), "127.0.0.1").split(b"\r\n\r\n")
         slow = client.post("/predict", data=body, content_type="application/json", headers={"X-Request-ID": "same"})
@@ -181,7 +181,7 @@ def test_damaged_rows_get_the_same_answer_on_both_paths(fast_path: Any, client: 
     assert taken > 50
 
 
-def test_it_counts_and_logs_as_flask_does(client: Any, fast_path: Any, log: Any) -> None:
+def test_counts_and_logs_equal_flasks(client: Any, fast_path: Any, log: Any) -> None:
     def counted() -> tuple[float, float]:
         text = client.get("/metrics").text
         requests = re.search(r'duration_seconds_count\{method="POST",route="/predict",status="200"\} (\S+)', text)
@@ -263,7 +263,7 @@ def both(start_server: Any, trained_store: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def exchange(server: Any, raw: bytes) -> bytes:
-    """Return all that comes back, without its time and the ids made for it."""
+    """Return all received bytes, without times and generated ids."""
     with server.raw(timeout=20) as connection:
         with contextlib.suppress(OSError):
             connection.sendall(raw)
@@ -339,7 +339,7 @@ def test_rows_need_no_thread(start_server: Any, trained_store: Path) -> None:
         assert threads() == before
 
 
-def test_clients_that_do_not_close_delay_no_other(both: Any) -> None:
+def test_clients_that_do_not_close_do_not_delay_others(both: Any) -> None:
     """More of them than there are threads, each in its lingering close."""
     with contextlib.ExitStack() as stack:
         for _ in range(300):
@@ -349,7 +349,7 @@ def test_clients_that_do_not_close_delay_no_other(both: Any) -> None:
 
 
 @pytest.mark.parametrize("half", [request()[:60], b"GET /health HTTP/1.1\r\nHost: x\r\n", b"PO"])
-def test_partial_headers_delay_no_other(both: Any, half: bytes) -> None:
+def test_partial_headers_do_not_delay_others(both: Any, half: bytes) -> None:
     """More of them than there are threads."""
     with contextlib.ExitStack() as stack:
         for _ in range(300):

@@ -38,7 +38,7 @@ def _whole(setosa_body: bytes) -> bytes:
 
 
 def _answer(connection: socket.socket) -> tuple[int, Any]:
-    # Else the socket stays open as long as its reader, past the test.
+    # Otherwise the socket stays open as long as its reader, past the test.
     with contextlib.closing(http.client.HTTPResponse(connection)) as answer:
         answer.begin()
         return answer.status, json.loads(answer.read() or b"null")
@@ -100,7 +100,7 @@ def test_one_connection_carries_every_kind_of_answer(server: Any, body: bytes) -
 
 @pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/model", 405)])
 def test_a_connection_that_is_announced_as_kept_is_kept(server: Any, path: str, status: int) -> None:
-    """A client that sends its next request into a closed connection has lost it."""
+    """A request on a closed connection is lost."""
     with contextlib.closing(server.connect()) as connection:
         connection.request("POST", path, b" " * 200_000, {"Content-Type": "application/json"})
         answer = connection.getresponse()
@@ -112,7 +112,7 @@ def test_a_connection_that_is_announced_as_kept_is_kept(server: Any, path: str, 
 
 
 def test_an_answer_arrives_in_one_piece(server: Any, body: bytes) -> None:
-    """Two writes would now and then arrive as two; a worker killed in between would leave half an answer."""
+    """A worker killed between two writes would leave half an answer."""
     with server.raw() as connection:
         for _ in range(100):
             connection.sendall(_whole(body))
@@ -133,7 +133,7 @@ def test_pipelined_requests_are_answered_in_order(server: Any, body: bytes) -> N
     with server.raw() as connection:
         connection.sendall(_whole(body) + _whole(b"{}") + _whole(body))
         statuses = []
-        # One reader for all three: an HTTPResponse each would read ahead into the next.
+        # One reader for all three: separate HTTPResponses would read ahead into the next answer.
         with connection.makefile("rb") as file:
             for _ in range(3):
                 statuses.append(int(file.readline().split()[1]))
@@ -192,7 +192,7 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda garbage: repr(garbage[:24]))
-def test_garbage_does_not_hurt(server: Any, setosa: Any, garbage: bytes) -> None:
+def test_garbage_is_rejected(server: Any, setosa: Any, garbage: bytes) -> None:
     before = set(server.workers())
     with server.raw() as connection, contextlib.suppress(OSError):
         connection.sendall(garbage)
@@ -205,7 +205,7 @@ def test_garbage_does_not_hurt(server: Any, setosa: Any, garbage: bytes) -> None
 
 @pytest.mark.parametrize("path", ["/model?" + "a" * 5000, "/a b"])
 def test_gunicorns_own_errors_are_problems(server: Any, path: str) -> None:
-    """Design: every error is JSON."""
+    """Every error is JSON."""
     with server.raw() as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         with contextlib.closing(http.client.HTTPResponse(connection)) as answer:
@@ -214,9 +214,7 @@ def test_gunicorns_own_errors_are_problems(server: Any, path: str) -> None:
 
 
 @pytest.mark.parametrize("half", ["head", "body"])
-def test_slow_clients_do_not_keep_others_from_health(
-    start_server: Any, trained_store: Path, body: bytes, half: str
-) -> None:
+def test_slow_clients_do_not_delay_health(start_server: Any, trained_store: Path, body: bytes, half: str) -> None:
     """Six clients that stop in the middle of a request, and four threads."""
     sent = _whole(body)[:40] if half == "head" else _whole(body)[:-10]
     with start_server(trained_store, web_concurrency=1, threads=4) as server, contextlib.ExitStack() as stack:
@@ -229,7 +227,7 @@ def test_slow_clients_do_not_keep_others_from_health(
             pytest.fail("/health did not answer within 3 s")
 
 
-# The life of processes
+# Processes
 
 
 def test_no_control_socket_is_opened(server: Any) -> None:
@@ -307,7 +305,7 @@ def test_a_request_that_is_half_sent_when_it_stops_is_answered(stopping: Any, bo
     whole = _whole(body)
     with stopping.raw() as connection:
         connection.sendall(whole[:-10])
-        # So that a worker has accepted it and reads.
+        # Time for a worker to accept it and to read.
         time.sleep(0.5)
         stopping.process.terminate()
         time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""Generated Arrow streams, whole, cut off and corrupted: every answer is a table or a problem, and no worker ends."""
+"""Generated Arrow streams, whole, cut off and corrupted: every answer is a table or a problem, and no worker dies."""
 
 import io
 from collections.abc import Callable
@@ -13,7 +13,7 @@ ARROW = "application/vnd.apache.arrow.stream"
 NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
 MAX_ROWS = 6
 
-# No shrinking: a stream that ends the process ends the tests with it, and others are small.
+# No shrinking: a stream that crashes the process ends the tests, and others are small.
 EXAMPLES = settings(
     max_examples=100,
     deadline=None,
@@ -43,7 +43,7 @@ _values: dict[pa.DataType, st.SearchStrategy[Any]] = {
 
 @st.composite
 def streams(draw: st.DrawFn) -> bytes:
-    """A stream that has the features, mostly as numbers, and other columns."""
+    """Generate a stream with the features, mostly as numbers, and other columns."""
     kinds = list(_values)
     extra = draw(st.lists(st.text(min_size=1, max_size=8), max_size=3))
     fields = [(name, draw(st.sampled_from(kinds[:4] * 4 + kinds))) for name in NAMES]
@@ -65,7 +65,7 @@ def streams(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A stream with some of its bytes cut off, removed, flipped or replaced by numbers that are too large."""
+    """Generate a stream with bytes cut off, removed, flipped or replaced by too large numbers."""
     body = bytearray(draw(streams()))
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.integers(0, max(0, len(body) - 1)))

@@ -1,4 +1,4 @@
-"""Arrow streams and Parquet files on `/predict`: right answers, and hostile bytes that cost nothing but a 422."""
+"""Arrow streams and Parquet files on `/predict`: right answers, and a 422 for hostile bytes."""
 
 import io
 import random
@@ -56,7 +56,7 @@ def read(answer: Any) -> pa.Table:
     return parquet.read_table(io.BytesIO(answer.data))
 
 
-def refused(answer: Any, status: int = 422) -> str:
+def error_of(answer: Any, status: int = 422) -> str:
     assert answer.status_code == status, answer.data[:500]
     assert answer.content_type == "application/problem+json"
     return answer.json["detail"]
@@ -94,7 +94,7 @@ def test_answers_are_those_of_single_rows_and_other_columns_come_back(
 
 
 @pytest.mark.parametrize("given", [ARROW, PARQUET])
-def test_it_comes_back_as_csv_where_that_is_asked_for(client: FlaskClient, given: str) -> None:
+def test_csv_is_returned_if_requested(client: FlaskClient, given: str) -> None:
     table = irises(
         text=['say "hi", you', None, "007"] * 50,
         species=pa.array(["a,b", None, "c"] * 50).dictionary_encode(),
@@ -152,25 +152,25 @@ def test_features_may_be_of_any_type_of_number(client: FlaskClient, kind: str, g
 @pytest.mark.parametrize("given", [ARROW, PARQUET])
 def test_a_bad_column_or_cell_is_named(client: FlaskClient, column: pa.Array, words: str, given: str) -> None:
     table = irises().drop(["petal_width"]).append_column("petal_width", column)
-    # In several batches or row groups: rows are counted through.
+    # Rows are counted across batches and row groups.
     body = arrow(table, rows=40) if given == ARROW else as_parquet(table, row_group_size=40)
-    assert words in refused(ask(client, body, given))
+    assert words in error_of(ask(client, body, given))
 
 
 @pytest.mark.parametrize("given", [ARROW, PARQUET])
-def test_columns_that_cannot_be_taken_are_named(client: FlaskClient, given: str) -> None:
-    assert "petal_width is missing" in refused(ask(client, WRITE[given](irises().drop(["petal_width"])), given))
+def test_unsupported_columns_are_named(client: FlaskClient, given: str) -> None:
+    assert "petal_width is missing" in error_of(ask(client, WRITE[given](irises().drop(["petal_width"])), given))
     taken = irises(class_name=["a"] * 150)
-    assert "class_name is a column of the answer" in refused(ask(client, WRITE[given](taken), given))
+    assert "class_name is a column of the answer" in error_of(ask(client, WRITE[given](taken), given))
     nested = irises(points=[[1, 2]] * 150)
-    assert "points is of type list" in refused(ask(client, WRITE[given](nested), given))
+    assert "points is of type list" in error_of(ask(client, WRITE[given](nested), given))
     raw = irises(raw=[b"a"] * 150)
-    assert "raw holds bytes" in refused(ask(client, WRITE[given](raw), given, "text/csv"))
+    assert "raw holds bytes" in error_of(ask(client, WRITE[given](raw), given, "text/csv"))
     twice = pa.Table.from_arrays([*irises().columns, irises()["petal_width"]], names=[*NAMES, "petal_width"])
     if given == ARROW:
-        assert "petal_width appears more than once" in refused(ask(client, arrow(twice), given))
+        assert "petal_width appears more than once" in error_of(ask(client, arrow(twice), given))
     wide = pa.table({**{name: [1.0] for name in NAMES}, **{f"c{index}": [1] for index in range(10_000)}})
-    assert "more than 10000 columns" in refused(ask(client, WRITE[given](wide), given))
+    assert "more than 10000 columns" in error_of(ask(client, WRITE[given](wide), given))
 
 
 @pytest.mark.parametrize("given", [ARROW, PARQUET])
@@ -202,20 +202,20 @@ def test_rows_keep_their_order_over_batches_and_pieces(client: FlaskClient, rows
 
 
 @pytest.mark.parametrize("given", [ARROW, PARQUET])
-def test_no_start_of_a_file_is_answered(client: FlaskClient, given: str) -> None:
-    """Cut at a batch's end, an Arrow stream looks whole but for its end mark."""
+def test_a_truncated_file_is_rejected(client: FlaskClient, given: str) -> None:
+    """Cut at a batch's end, an Arrow stream lacks only its end mark."""
     table = irises().slice(0, 9)
     body = arrow(table, rows=3) if given == ARROW else as_parquet(table, row_group_size=3)
     for end in range(len(body)):
-        refused(ask(client, body[:end], given))
-    refused(ask(client, body + b"\0" * 8, given))
+        error_of(ask(client, body[:end], given))
+    error_of(ask(client, body + b"\0" * 8, given))
     assert read(ask(client, body, given)).num_rows == 9
 
 
 @pytest.mark.parametrize("given", [ARROW, PARQUET])
 @pytest.mark.parametrize("seed", range(4))
-def test_damaged_files_are_refused_or_answered_whole(client: FlaskClient, given: str, seed: int) -> None:
-    """What comes out is a whole table or a 422, and the process lives: a crash would end the tests."""
+def test_damaged_files_are_rejected_or_answered_completely(client: FlaskClient, given: str, seed: int) -> None:
+    """The answer is a complete table or a 422; a crash of the process would end the tests."""
     dice = random.Random(seed)
     table = irises(
         text=["long text " * dice.randrange(3) for _ in range(150)],
@@ -249,50 +249,48 @@ def test_damaged_files_are_refused_or_answered_whole(client: FlaskClient, given:
             elif answer.status_code == 200:
                 assert answer.data.endswith(b"\n")
             else:
-                refused(answer)
+                error_of(answer)
 
 
-def test_a_stream_that_unpacks_to_too_much_is_refused(client: FlaskClient) -> None:
+def test_a_stream_that_unpacks_to_too_much_is_rejected(client: FlaskClient) -> None:
     table = pa.table({name: np.zeros(2_500_000) for name in NAMES})
     body = arrow(table, compression="zstd")
     assert len(body) < 100_000
-    assert "unpack to more than" in refused(ask(client, body, ARROW))
+    assert "unpack to more than" in error_of(ask(client, body, ARROW))
     assert read(ask(client, arrow(table[:200_000], rows=100_000, compression="zstd"), ARROW)).num_rows == 200_000
 
 
-def test_batches_without_end_are_refused(client: FlaskClient) -> None:
+def test_too_many_batches_are_rejected(client: FlaskClient) -> None:
     one = arrow(irises().slice(0, 1))
     schema = len(arrow(irises().slice(0, 0))) - 8
     batch = one[schema:-8]
     assert read(ask(client, one[:-8] + batch * 999 + one[-8:], ARROW)).num_rows == 1000
-    assert "more than 200000 batches" in refused(ask(client, one[:-8] + batch * 200_000 + one[-8:], ARROW))
+    assert "more than 200000 batches" in error_of(ask(client, one[:-8] + batch * 200_000 + one[-8:], ARROW))
 
 
-def test_a_file_that_unpacks_to_too_much_is_refused(
+def test_a_file_that_unpacks_to_too_much_is_rejected(
     make_app: Callable[..., Flask], trained_store: Path, tmp_path: Path
 ) -> None:
     client = make_app(trained_store, max_file_bytes=20_000_000, spool_dir=str(tmp_path)).test_client()
     body = as_parquet(pa.table({name: np.zeros(2_500_000) for name in NAMES}), compression="zstd")
     assert len(body) < 100_000
-    assert "unpacks to more than 20000000 bytes" in refused(ask(client, body, PARQUET), 413)
+    assert "unpacks to more than 20000000 bytes" in error_of(ask(client, body, PARQUET), 413)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_page_that_needs_too_much_memory_is_refused(client: FlaskClient) -> None:
+def test_a_page_that_needs_too_much_memory_is_rejected(client: FlaskClient) -> None:
     table = pa.table({name: np.zeros(20_000_000) for name in NAMES})
     options = {"data_page_size": 2**30, "row_group_size": 10**8, "max_rows_per_page": 10**8, "write_batch_size": 10**8}
     body = as_parquet(table, compression="zstd", use_dictionary=False, **options)
     assert len(body) < 200_000
-    assert "memory" in refused(ask(client, body, PARQUET)) or "alloc" in refused(ask(client, body, PARQUET))
+    assert "memory" in error_of(ask(client, body, PARQUET)) or "alloc" in error_of(ask(client, body, PARQUET))
 
 
 @pytest.mark.parametrize("given", [ARROW, PARQUET])
-def test_few_bytes_that_stand_for_many_are_refused(
-    make_app: Callable[..., Flask], trained_store: Path, given: str
-) -> None:
-    """A long text in a dictionary is written out for every row that has it."""
+def test_a_long_dictionary_text_is_rejected(make_app: Callable[..., Flask], trained_store: Path, given: str) -> None:
+    """A long text in a dictionary is expanded in every row that has it."""
     client = make_app(trained_store, max_file_bytes=20_000_000).test_client()
     text = pa.array(["x" * 1_000_000]).dictionary_encode()
     text = pa.DictionaryArray.from_arrays(np.zeros(150_000, np.int32), text.dictionary)
     table = pa.concat_tables([irises()] * 1000).append_column("text", text)
-    assert "unpacks to more than" in refused(ask(client, WRITE[given](table), given), 413)
+    assert "unpacks to more than" in error_of(ask(client, WRITE[given](table), given), 413)

@@ -1,4 +1,4 @@
-"""CSV on `/predict`: the same table back with its predictions, or one sentence that names row and column."""
+"""CSV on `/predict`: the table with its predictions, or one sentence that names row and column."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ def table(answer: Any) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(answer.text, newline="")))
 
 
-def refused(answer: Any, status: int = 422) -> str:
+def error_of(answer: Any, status: int = 422) -> str:
     assert answer.status_code == status, answer.text
     assert answer.content_type == "application/problem+json"
     assert len(answer.json["errors"]) <= 20
@@ -62,7 +62,7 @@ def test_columns_in_any_order_and_others_are_passed_through_unchanged(client: Fl
     assert list(answered[0])[:6] == ["note", "petal_width", "sepal_length", "id", "petal_length", "sepal_width"]
     assert [row["note"] for row in answered] == extra
     assert [row["id"] for row in answered] == [f"{number:05d}" for number in range(len(extra))]
-    # Cells of the features are those that came, too.
+    # The features' cells are unchanged as well.
     assert {row["petal_width"] for row in answered} == {"0.20"}
     alone = client.post("/predict", json=dict(zip(NAMES, [5.1, 3.5, 1.4, 0.2], strict=True))).json
     assert {row["class_name"] for row in answered} == {alone["class_name"]}
@@ -80,7 +80,7 @@ def test_columns_in_any_order_and_others_are_passed_through_unchanged(client: Fl
         f"{HEAD}\n+5.1,35e-1,1.40,.2\n",
     ],
 )
-def test_every_usual_way_to_write_it_is_read(client: FlaskClient, body: str) -> None:
+def test_usual_variants_of_csv_are_read(client: FlaskClient, body: str) -> None:
     (row,) = table(ask(client, body.encode()))
     assert row["class_name"] == "setosa"
 
@@ -115,13 +115,13 @@ def test_a_bad_cell_is_named_by_row_and_column(client: FlaskClient, cell: str, m
     body = f"{HEAD}\n" + f"{PROMPT}\n\n" * before + f"5.1,3.5,{cell},0.2\n{PROMPT}\n"
     where = f"row {before + 1}" + ("" if "cells" in message else ", petal_length")
     answer = ask(client, body)
-    assert refused(answer) == f"{where} {message}."
+    assert error_of(answer) == f"{where} {message}."
     assert answer.json["errors"] == [{"field": where, "message": message}]
 
 
 def test_the_first_bad_cells_are_named_in_order(client: FlaskClient) -> None:
     answer = ask(client, f"{HEAD}\n{PROMPT}\n1,x,,3\n" + "a,b,c,d\n" * 50)
-    refused(answer)
+    error_of(answer)
     fields = [error["field"] for error in answer.json["errors"]]
     assert fields[:3] == ["row 2, sepal_width", "row 2, petal_length", "row 3, sepal_length"]
     assert len(fields) == 20
@@ -154,8 +154,8 @@ def test_the_first_bad_cells_are_named_in_order(client: FlaskClient) -> None:
     ],
     ids=range(21),
 )
-def test_what_is_no_such_table_is_refused(client: FlaskClient, body: bytes, words: str) -> None:
-    assert words in refused(ask(client, body))
+def test_an_invalid_table_is_rejected(client: FlaskClient, body: bytes, words: str) -> None:
+    assert words in error_of(ask(client, body))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_types(client: FlaskClient, content_type: str, headers: dict[str, str], 
     answer = ask(client, f"{HEAD}\n{PROMPT}\n", content_type, **headers)
     assert answer.status_code == status
     if status != 200:
-        refused(answer, status)
+        error_of(answer, status)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -198,7 +198,7 @@ def test_a_file_has_a_limit_of_its_own(
     answer = app.test_client().post("/predict", content_type="text/csv", **options)
     assert answer.status_code == status
     if status == 413:
-        assert str(limit) in refused(answer, 413)
+        assert str(limit) in error_of(answer, 413)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -210,35 +210,35 @@ def test_an_upload_that_stops_early_is_not_answered(client: FlaskClient) -> None
         content_type="text/csv",
         environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": str(len(body) + 1)},
     )
-    assert refused(answer, 400) == "The body ended early, or its chunks are not valid HTTP."
+    assert error_of(answer, 400) == "The body ended early, or its chunks are not valid HTTP."
 
 
 def test_a_full_disk_is_a_503(make_app: Callable[..., Flask], trained_store: Path, tmp_path: Path) -> None:
     client = make_app(trained_store, spool_dir=str(tmp_path / "missing")).test_client()
     answer = ask(client, f"{HEAD}\n{PROMPT}\n")
-    assert "no room" in refused(answer, 503)
+    assert "no room" in error_of(answer, 503)
     assert answer.headers["Retry-After"]
     assert client.post("/predict", json=dict.fromkeys(NAMES, 1)).status_code == 200
 
 
-def test_half_of_the_threads_take_files(make_app: Callable[..., Flask], trained_store: Path) -> None:
+def test_half_of_the_threads_accept_files(make_app: Callable[..., Flask], trained_store: Path) -> None:
     client = make_app(trained_store, threads=4).test_client()
     body = f"{HEAD}\n{PROMPT}\n"
-    # An answer that is not read to its end keeps its slot.
+    # An answer that the client does not read keeps its slot.
     held = [ask(client, body) for _ in range(2)]
     answer = ask(client, body)
-    assert "again in a moment" in refused(answer, 503)
+    assert "again in a moment" in error_of(answer, 503)
     assert answer.headers["Retry-After"]
     held[0].close()
     assert len(table(ask(client, body))) == 1
     for _ in range(5):
-        refused(ask(client, "x\n1\n"))
+        error_of(ask(client, "x\n1\n"))
     assert len(table(ask(client, body))) == 1
     held[1].close()
 
 
 def test_pyarrow_is_loaded_with_the_first_file(repository: Path, trained_store: Path) -> None:
-    # scikit-learn and pandas, which the API's image does not have, would load it.
+    # scikit-learn and pandas, which the API's image lacks, would import it.
     program = f"""
 import json, sys
 from flask_app.tables.pandas_block import block_pandas

@@ -1,4 +1,4 @@
-"""The end of a connection: its client has the answer, and nobody waits for it."""
+"""The lingering close: the client gets its answer, and no thread waits."""
 
 import selectors
 import socket

@@ -11,7 +11,7 @@ from http_service.gunicorn.response import OneWriteResponse
 
 
 class Socket:
-    """Keeps each write apart."""
+    """Record each write separately."""
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []

@@ -13,7 +13,7 @@ from http_service.gunicorn.slow_clients import TimedUnreader
 
 @pytest.fixture
 def pair() -> Any:
-    """A client's end of a connection, and the server's."""
+    """The client's and the server's end of a connection."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         yield ours, theirs
@@ -35,9 +35,7 @@ def test_a_client_below_the_lowest_rate_counts_as_gone(pair: Any, monkeypatch: p
     timer.join()
 
 
-def test_what_came_fast_enough_is_read_and_a_new_request_is_measured_anew(
-    pair: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fast_data_is_read_and_each_request_is_measured_separately(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     client, server = pair
     monkeypatch.setattr(slow_clients, "SLOW_AFTER_SECONDS", 0.05)
     reader = TimedUnreader(server, max_chunk=100)

@@ -91,7 +91,7 @@ def test_a_missing_model_is_distinguished_from_a_wrong_address(serve: Any) -> No
         TrackingServer(address).get("x", dict)
 
 
-def test_credentials_go_to_the_server_and_not_where_it_leads(serve: Any) -> None:
+def test_credentials_do_not_follow_a_redirect(serve: Any) -> None:
     elsewhere, stolen = serve(say(200))
     address, asked = serve(say(302, Location=f"{elsewhere}/api"))
     for environ, sent in (
@@ -109,7 +109,7 @@ def test_credentials_go_to_the_server_and_not_where_it_leads(serve: Any) -> None
     assert stolen == []
 
 
-def test_a_file_that_is_too_large_is_left(serve: Any, tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_is_not_read(serve: Any, tmp_path: Path) -> None:
     address, _ = serve(say(200, b"x" * 1001))
     server = TrackingServer(address)
     server.download("a b/ü", tmp_path / "file", 1001, 10)

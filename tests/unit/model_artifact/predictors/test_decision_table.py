@@ -1,4 +1,4 @@
-"""The table gives the bits of XGBoost at and beside every threshold; other tables are rejected."""
+"""The table gives the bits of XGBoost at and next to every threshold; other tables are rejected."""
 
 import pickle
 import struct
@@ -37,7 +37,7 @@ def booster() -> NativeBooster:
 
 
 def neighbours(thresholds: list[np.ndarray], count: int, seed: int) -> np.ndarray:
-    """Rows whose every value is a threshold, the number just below or above it, or missing."""
+    """Return rows whose values are thresholds, their neighbours, or missing."""
     chance = np.random.default_rng(seed)
     columns = []
     for values in thresholds:
@@ -52,14 +52,14 @@ def neighbours(thresholds: list[np.ndarray], count: int, seed: int) -> np.ndarra
     ("features", "classes", "decimals", "depth"),
     [(1, 2, 3, 6), (2, 3, 1, 6), (3, 2, 1, 3), (4, 4, 0, 6), (6, 3, 0, 2), (30, 2, 0, 1)],
 )
-def test_it_gives_xgboosts_bits_at_and_beside_every_threshold(
+def test_it_gives_xgboosts_bits_at_and_next_to_every_threshold(
     features: int, classes: int, decimals: int, depth: int
 ) -> None:
     chance = np.random.default_rng(features)
     X = np.round(chance.normal(scale=2, size=(400, features)), decimals)
     X[chance.random(X.shape) < 0.05] = np.nan
     y = np.arange(400) % classes
-    # As many stumps on 30 features as leave most of them without a threshold.
+    # So few stumps on 30 features that most features have no threshold.
     booster = native(X, y, rounds=3 if features == 30 else 10, max_depth=depth)
     table = tabulate(booster)
     thresholds, _ = read_thresholds(booster)
@@ -80,7 +80,7 @@ def test_a_feature_with_hundreds_of_thresholds_is_searched() -> None:
     assert table.predict(rows).tobytes() == booster.predict(rows).tobytes()
 
 
-def test_infinities_are_no_missing_values(booster: NativeBooster) -> None:
+def test_infinities_do_not_count_as_missing(booster: NativeBooster) -> None:
     table = tabulate(booster)
     rows = np.array(
         [[np.inf, 3, np.nan, 1], [-np.inf, 3, 4, np.inf], [np.inf, -np.inf, 4, 1], [np.nan] * 4], dtype=np.float32
@@ -91,7 +91,7 @@ def test_infinities_are_no_missing_values(booster: NativeBooster) -> None:
 
 
 def test_a_double_is_rounded_to_float32_before_it_is_placed(booster: NativeBooster) -> None:
-    """Beside a threshold the double is on its other side: without rounding, 61 of 10,000 such rows were wrong."""
+    """Rounding can cross a threshold: without it, 61 of 10,000 such rows were wrong."""
     table = tabulate(booster)
     thresholds, _ = read_thresholds(booster)
     moved = 0
@@ -124,7 +124,7 @@ def test_no_rows_and_many_rows(booster: NativeBooster) -> None:
         ([1, 2, 3, 1e39], OverflowError),
     ],
 )
-def test_what_is_no_row_is_rejected(booster: NativeBooster, values: list[float], error: type[Exception]) -> None:
+def test_invalid_rows_are_rejected(booster: NativeBooster, values: list[float], error: type[Exception]) -> None:
     with pytest.raises(error):
         tabulate(booster).predict_one(values)
 
@@ -144,7 +144,7 @@ def test_verification_covers_every_threshold_its_neighbours_and_missing_values(b
 
 
 def _moved_threshold(thresholds: list[np.ndarray], cells: np.ndarray) -> Any:
-    """By the smallest step of float32."""
+    """Move a threshold by the smallest step of float32."""
     thresholds[2] = thresholds[2].copy()
     thresholds[2][1] = np.nextafter(thresholds[2][1], np.float32(np.inf))
 
@@ -188,7 +188,7 @@ def test_a_table_that_differs_from_xgboost_is_rejected(
 
 
 def test_single_rows_are_verified_too(booster: NativeBooster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other code finds their cells."""
+    """Single rows use separate code."""
     thresholds, n_trees = read_thresholds(booster)
     table = build_table(booster, thresholds, n_trees)
     right = DecisionTable.predict_one
@@ -199,7 +199,7 @@ def test_single_rows_are_verified_too(booster: NativeBooster, monkeypatch: pytes
         verify_table(table, booster, thresholds)
 
 
-# What has no table
+# Boosters without a table
 
 
 def test_too_many_cells_have_no_table() -> None:
@@ -229,7 +229,7 @@ def test_too_much_work_and_too_large_a_table_are_rejected(
 
 
 @pytest.mark.parametrize("kind", ["dart", "gblinear"])
-# Newer releases want other names for them.
+# Newer releases have other names for them.
 @pytest.mark.filterwarnings("ignore")
 def test_other_boosters_have_no_table_or_one_that_equals_them(kind: str) -> None:
     iris = load_iris()

@@ -1,4 +1,4 @@
-"""Contributions: they add up to what the model computes."""
+"""Contributions add up to the model's log-odds."""
 
 import pickle
 import threading
@@ -14,7 +14,7 @@ from model_training.model import IrisModel
 
 @pytest.fixture(scope="module")
 def model() -> IrisModel:
-    """As an API has it: trained with the default hyperparameters, then opened from its pickle."""
+    """A model as in the API: trained with the default hyperparameters, then loaded from its pickle."""
     iris = load_iris()
     return pickle.loads(pickle.dumps(IrisModel().train(iris.X, iris.y)))
 
@@ -54,7 +54,7 @@ def test_one_row_at_a_time_in_many_threads_gives_the_bits_of_the_whole_table(mod
 
 
 def test_two_classes_and_one_feature_have_the_same_shape() -> None:
-    """Where XGBoost by itself would drop an axis."""
+    """XGBoost itself would drop an axis."""
     X = np.arange(20.0).reshape(-1, 1)
     contributions, base_values = IrisModel(n_estimators=3).train(X, X[:, 0] > 9).explain(X[:1])
     assert contributions.shape == (1, 2, 1) and base_values.shape == (1, 2)

@@ -53,8 +53,8 @@ def test_many_rows_are_those_of_many_calls(native: NativeBooster) -> None:
 
 
 @pytest.mark.parametrize("offset", [1, 2, 3])
-def test_rows_may_lie_anywhere(trained: tuple[xgboost.Booster, np.ndarray], native: NativeBooster, offset: int) -> None:
-    """As the tensor of a V2 request does, behind JSON of any length."""
+def test_rows_at_any_address(trained: tuple[xgboost.Booster, np.ndarray], native: NativeBooster, offset: int) -> None:
+    """The tensor of a V2 request follows JSON of any length."""
     rows = np.ascontiguousarray(trained[1])
     moved = np.frombuffer(bytes(offset) + rows.tobytes(), dtype=np.float32, offset=offset).reshape(rows.shape)
     assert not moved.flags.aligned
@@ -84,7 +84,7 @@ def test_threads_do_not_mix_their_answers(trained: tuple[xgboost.Booster, np.nda
 
 
 def test_it_uses_one_core(native: NativeBooster, repository: Path) -> None:
-    """A loaded booster would take all of them (xgboost#8869), in every worker."""
+    """A loaded booster would use all cores (xgboost#8869), in every worker."""
     code = """
 import os, sys, time
 import numpy as np
@@ -128,13 +128,13 @@ def test_both_forms_that_it_saves_load_again(native: NativeBooster) -> None:
         ([1, 2, 3, 4, 10**400], struct.error),
     ],
 )
-def test_what_is_no_row_is_rejected(native: NativeBooster, values: list[float], error: type[Exception]) -> None:
+def test_invalid_rows_are_rejected(native: NativeBooster, values: list[float], error: type[Exception]) -> None:
     with pytest.raises(error):
         native.predict_one(values)
 
 
 def test_bad_bytes_are_rejected_and_do_not_end_the_process(native: NativeBooster, repository: Path) -> None:
-    """A crash would end the process, so the test starts another one."""
+    """A crash would end the process, so the test runs in another one."""
     code = """
 import sys
 from model_artifact.errors import BoosterError
@@ -164,7 +164,7 @@ for piece in bad:
 def test_opening_an_artifact_imports_neither_xgboost_nor_scipy_nor_cryptography(
     repository: Path, trained_store: Path
 ) -> None:
-    """Each costs every worker of the API memory, and its start time: XGBoost's package a second and 100 MB."""
+    """Each costs every worker memory and time: XGBoost's package a second and 100 MB."""
     code = f"""
 import sys
 from flask_app.application import create_app
@@ -181,7 +181,7 @@ print(sorted({{"xgboost", "scipy", "sklearn", "pandas", "pyarrow", "cryptography
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
-def test_without_the_library_it_says_what_to_install(repository: Path) -> None:
+def test_without_the_library_the_error_names_the_package(repository: Path) -> None:
     code = """
 import importlib.util
 importlib.util.find_spec = lambda name: None

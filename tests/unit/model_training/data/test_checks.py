@@ -1,4 +1,4 @@
-"""What a table is told before a model learns from it."""
+"""The checks of a table before a training."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ def with_gaps(values: np.ndarray, every: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
-def test_nothing_is_wrong_with_a_built_in_table(name: str) -> None:
+def test_built_in_tables_have_no_findings(name: str) -> None:
     assert check(DATASETS[name](), Configuration()) == Findings((), ())
 
 
@@ -73,7 +73,7 @@ def test_one_class_is_an_error() -> None:
     ],
 )
 def test_each_class_needs_rows_for_split_and_folds(settings: dict[str, Any], needed: int) -> None:
-    """As many as said are enough for the split and the folds, and one fewer is an error that names the class."""
+    """The required number is enough for the split and the folds; one row fewer is an error that names the class."""
     from sklearn.model_selection import StratifiedKFold
 
     from model_training.training import split
@@ -105,7 +105,7 @@ def test_a_copy_of_the_target_is_an_error(copy: np.ndarray) -> None:
     assert error.startswith("Column score is a copy of kind") and "--ignore score" in error
 
 
-def test_what_nearly_is_a_copy_is_a_warning() -> None:
+def test_a_near_copy_of_the_target_is_a_warning() -> None:
     almost = LABELS.astype(float)
     almost[5] = 1 - almost[5]
     for leak in (almost, LABELS + NOISE / 100):
@@ -115,11 +115,11 @@ def test_what_nearly_is_a_copy_is_a_warning() -> None:
     assert any("predicts kind alone" in text for text in found(dataset(noise=NOISE, score=missing)).warnings)
 
 
-def test_a_good_feature_is_no_leak() -> None:
+def test_a_good_feature_is_not_reported() -> None:
     assert found(dataset(noise=NOISE, good=LABELS + NOISE)).warnings == ()
 
 
-def test_a_rare_class_makes_no_leak_of_every_column() -> None:
+def test_with_a_rare_class_not_every_column_is_reported() -> None:
     labels = (np.arange(10_000) % 500 == 0).astype(int)
     (warning,) = found(dataset(labels, noise=CHANCE.normal(size=10_000))).warnings
     assert warning.startswith("The classes are unbalanced: 9,980 rows are no, 20 are yes;")
@@ -138,7 +138,7 @@ def test_a_column_with_missing_values_only_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39])
-def test_what_float32_does_not_hold_is_an_error(value: float) -> None:
+def test_a_value_beyond_float32_is_an_error(value: float) -> None:
     values = NOISE.copy()
     values[7] = value
     assert only_error(dataset(noise=NOISE, wild=values)).startswith("Column wild holds infinity or numbers beyond")
@@ -153,7 +153,7 @@ def test_repeated_rows_are_a_warning_from_one_in_a_hundred() -> None:
     labels = np.where(np.arange(N) < 8, LABELS[8], LABELS)
     assert only_warning(dataset(labels, noise=repeated)).startswith("8 of 400 rows repeat another one")
     assert found(dataset(noise=np.where(np.arange(N) < 3, NOISE[8], NOISE))).warnings == ()
-    # Zeros of both signs, and missing values, are alike.
+    # Zeros of both signs are equal, and so are missing values.
     signs = np.array([0.0, -0.0, np.nan, np.nan] * 100)
     assert any("repeat another" in text for text in found(dataset(np.arange(N) // 200, a=signs, b=signs)).warnings)
 

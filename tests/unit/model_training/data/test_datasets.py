@@ -18,7 +18,7 @@ def test_iris_is_fishers() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
-def test_every_data_set_is_fit_to_train_from(name: str) -> None:
+def test_every_data_set_can_be_trained_from(name: str) -> None:
     data = DATASETS[name]()
     assert data.name == name
     assert data.X.shape == (len(data.y), len(data.columns))
@@ -27,13 +27,13 @@ def test_every_data_set_is_fit_to_train_from(name: str) -> None:
 
 
 def test_digest_is_this_number_on_every_machine() -> None:
-    """It is in every model card; if it changes, cards of the same data no longer agree."""
+    """Every model card contains it; if it changed, cards of the same data would differ."""
     assert load_iris().sha256 == load_iris().sha256
     assert load_iris().sha256 == replace(load_iris(), X=np.asfortranarray(load_iris().X)).sha256
     assert load_iris().sha256 == "5f7d3becf2d136bc07c54bca33e3145b3c3560ae4f98a7a773bcea63713e899f"
 
 
-def test_digest_tells_data_apart() -> None:
+def test_digest_distinguishes_data() -> None:
     iris = load_iris()
     X, y = iris.X.copy(), iris.y.copy()
     X[149, 3] = np.nextafter(X[149, 3], 9)
@@ -53,8 +53,8 @@ def test_digits_are_pictures() -> None:
     assert {column.dtype for column in digits.columns} == {"integer"}
 
 
-def test_digest_does_not_hang_on_how_the_rows_are_read() -> None:
-    """It is made in parts, and a missing value has one form."""
+def test_digest_does_not_depend_on_the_parts_or_the_kind_of_nan() -> None:
+    """The digest is computed in parts, and a missing value has one form."""
     X = np.random.default_rng(0).normal(size=(70_000, 2))
     large = Dataset("large", (Column("a", None, "float"), Column("b", None, "float")), ("x",), X, np.zeros(70_000, int))
     assert large.sha256 == replace(large, X=np.asfortranarray(X)).sha256

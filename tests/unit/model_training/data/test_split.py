@@ -10,7 +10,7 @@ from model_training.data.split import split
 
 
 def table(rows: int, seed: int = 0) -> Dataset:
-    """Rows by chance: the first of a larger table are those of a smaller one."""
+    """Return random rows; a larger table starts with those of a smaller one."""
     values = np.random.default_rng(seed).normal(size=(3000, 4))
     return replace(
         DATASETS["iris"](), X=values[:rows], y=(values[:rows, 0] > 0).astype(np.int64) + (values[:rows, 1] > 1)
@@ -25,8 +25,8 @@ def test_every_row_is_on_one_side_and_each_class_has_its_share() -> None:
     assert np.abs(np.bincount(digits.y[test]) - 0.2 * np.bincount(digits.y)).max() < 1
 
 
-def test_a_table_that_grows_holds_out_what_it_held_out() -> None:
-    """Or the champion would be judged by rows that it learnt from, and every successor be rejected."""
+def test_a_growing_table_keeps_its_held_out_rows() -> None:
+    """Otherwise the champion would be evaluated on rows it was trained on, and every successor rejected."""
     before, after = table(1500), table(1600)
     learnt, held_out = map(set, split(before, 0.2, 42))
     _, now = split(after, 0.2, 42)

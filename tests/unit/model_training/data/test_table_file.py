@@ -28,7 +28,7 @@ def dataset_of(folder: Path, content: str | bytes | pa.Table, target: str | None
     return make_dataset(columns_of(table_of(folder, content)), "flowers", target, **options)
 
 
-def refusal(folder: Path, content: str | bytes | pa.Table, target: str | None = "kind", **options: Any) -> str:
+def error_of(folder: Path, content: str | bytes | pa.Table, target: str | None = "kind", **options: Any) -> str:
     with pytest.raises(DataError) as caught:
         dataset_of(folder, content, target, **options)
     return str(caught.value)
@@ -77,20 +77,20 @@ def test_true_and_false_are_one_and_zero_with_a_warning(tmp_path: Path) -> None:
     assert "Column wet holds true and false: they are read as 1 and 0" in data.warnings[0]
 
 
-def test_columns_are_let_go_of_as_they_are_read(tmp_path: Path) -> None:
-    """A large table would else lie in memory twice."""
+def test_columns_are_freed_while_they_are_read(tmp_path: Path) -> None:
+    """A large table would otherwise be in memory twice."""
     columns = columns_of(table_of(tmp_path, "a,b,kind\n1,2,x\n3,4,y\n"))
     make_dataset(columns, "flowers", "kind")
     assert list(columns) == ["kind"]
 
 
-def test_a_type_that_shows_late_is_found(tmp_path: Path) -> None:
+def test_a_type_that_changes_in_late_rows_is_found(tmp_path: Path) -> None:
     """Millions of whole numbers, then a fraction; and a column that is empty for as long."""
     head = "a,b,kind\n" + "1,,x\n2,,y\n" * 600_000
     data = dataset_of(tmp_path, head + "1.5,7,x\n")
     assert [column.dtype for column in data.columns] == ["float", "integer"]
     assert data.X[-1].tolist() == [1.5, 7]
-    assert "Column a holds text" in refusal(tmp_path, head + "many,7,x\n")
+    assert "Column a holds text" in error_of(tmp_path, head + "many,7,x\n")
 
 
 @pytest.mark.parametrize(
@@ -122,18 +122,18 @@ def test_types_of_parquet_that_are_numbers(tmp_path: Path, array: pa.Array, dtyp
         (pa.nulls(2), "Column city has no value at all; ignore it"),
     ],
 )
-def test_what_is_not_supported_is_refused_by_name(tmp_path: Path, array: pa.Array, words: str) -> None:
+def test_unsupported_columns_are_rejected_by_name(tmp_path: Path, array: pa.Array, words: str) -> None:
     table = pa.table({"a": [1, 2], "city": array, "kind": ["x", "y"]})
-    said = refusal(tmp_path, table)
-    assert words in said and "--ignore city" in said
+    message = error_of(tmp_path, table)
+    assert words in message and "--ignore city" in message
     assert [column.usable for column in summarise(table)] == [True, False, False]
     assert [column.name for column in dataset_of(tmp_path, table, ignore=["city"]).columns] == ["a"]
 
 
-def test_every_refused_column_is_named(tmp_path: Path) -> None:
-    said = refusal(tmp_path, "a,b,day,kind\nx,y,2026-01-01,k\n")
-    assert said.startswith("Columns a and b hold text, which is not supported yet; turn them into numbers")
-    assert "Column day holds dates or times" in said
+def test_every_rejected_column_is_named(tmp_path: Path) -> None:
+    message = error_of(tmp_path, "a,b,day,kind\nx,y,2026-01-01,k\n")
+    assert message.startswith("Columns a and b hold text, which is not supported yet; turn them into numbers")
+    assert "Column day holds dates or times" in message
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,10 @@ def test_every_refused_column_is_named(tmp_path: Path) -> None:
         (b"a,kind\n1,ros\xe9\n", "the CSV is not UTF-8"),
     ],
 )
-def test_a_file_that_is_no_table_is_a_sentence(tmp_path: Path, content: str | bytes, words: str) -> None:
-    said = refusal(tmp_path, content)
-    assert words in said
-    assert "\n" not in said and "pyarrow" not in said
+def test_a_file_without_a_table_is_a_sentence(tmp_path: Path, content: str | bytes, words: str) -> None:
+    message = error_of(tmp_path, content)
+    assert words in message
+    assert "\n" not in message and "pyarrow" not in message
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ def test_a_file_that_is_no_table_is_a_sentence(tmp_path: Path, content: str | by
         ("a,kind\n1,\x1b[31mx\n2,z\n", "kind", r"Column kind has the class '\x1b[31mx'"),
     ],
 )
-def test_a_target_that_is_none_is_a_sentence(tmp_path: Path, content: str, target: str | None, words: str) -> None:
-    assert words in refusal(tmp_path, content, target)
+def test_an_invalid_target_is_a_sentence(tmp_path: Path, content: str, target: str | None, words: str) -> None:
+    assert words in error_of(tmp_path, content, target)
 
 
 @pytest.mark.parametrize(
@@ -191,12 +191,12 @@ def test_a_target_that_is_none_is_a_sentence(tmp_path: Path, content: str, targe
     ],
 )
 def test_options_that_do_not_fit_the_table_are_a_sentence(tmp_path: Path, options: dict[str, Any], words: str) -> None:
-    assert words in refusal(tmp_path, "a,kind\n1,x\n", **options)
+    assert words in error_of(tmp_path, "a,kind\n1,x\n", **options)
 
 
 def test_a_feature_must_not_have_a_name_of_the_answer(tmp_path: Path) -> None:
-    said = refusal(tmp_path, "a,prediction,probability_x,kind\n1,2,3,x\n")
-    assert said == "Columns prediction and probability_x have a name of a column of the predictions; rename it."
+    message = error_of(tmp_path, "a,prediction,probability_x,kind\n1,2,3,x\n")
+    assert message == "Columns prediction and probability_x have a name of a column of the predictions; rename it."
     assert dataset_of(tmp_path, "a,prediction\n1,x\n2,y\n", "prediction").classes == ("x", "y")
 
 
@@ -205,7 +205,7 @@ def test_a_file_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
         read_table(tmp_path)
 
 
-def test_a_byte_order_mark_and_quotes_do_no_harm(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_quotes_are_accepted(tmp_path: Path) -> None:
     data = dataset_of(tmp_path, b'\xef\xbb\xbf"a","b","kind"\r\n"1.5","","x"\r\n"2","3","y"\r\n')
     assert [column.name for column in data.columns] == ["a", "b"]
     assert data.X[:, 0].tolist() == [1.5, 2] and np.isnan(data.X[0, 1])

@@ -30,7 +30,7 @@ TABLES["two classes"] = lambda: (load_iris().X[:100], load_iris().y[:100])
 
 @pytest.fixture(scope="module", params=[(estimator, table) for estimator in ESTIMATORS for table in TABLES], ids=str)
 def trained(request: pytest.FixtureRequest) -> tuple[Any, Any, Any]:
-    """A model as an API has it, and the rows and labels that it was trained on."""
+    """A model as in the API, and its training rows and labels."""
     estimator, table = request.param
     X, y = TABLES[table]()
     model = make_model(estimator, QUICK.get(estimator, {}), 42).train(X, y)
@@ -49,7 +49,7 @@ def test_each_classifies_what_it_was_trained_on(trained: Any) -> None:
 
 
 def test_a_row_alone_gets_the_bits_that_it_gets_among_many(trained: Any) -> None:
-    """Otherwise an answer of the API would depend on how a client batches, and on the path that answers."""
+    """Otherwise an answer of the API would depend on the client's batches, and on the code path."""
     model, X, _ = trained
     chance = np.random.default_rng(0)
     rows = chance.permutation(np.vstack([X] * (10_000 // len(X))) + chance.normal(0, 3, X.shape[1]))
@@ -81,7 +81,7 @@ def test_importance_is_shares_and_finds_the_features_that_count(trained: Any) ->
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_what_is_not_trained_or_has_other_columns_is_rejected(estimator: Any) -> None:
+def test_untrained_models_and_other_columns_are_rejected(estimator: Any) -> None:
     model = make_model(estimator, QUICK.get(estimator, {}), 42)
     for ask in (model.predict_proba, model.explain, lambda rows: model.predict_one(rows[0])):
         with pytest.raises(NotTrainedError):
@@ -180,8 +180,8 @@ def test_the_forest_is_one_round_of_trees_that_a_decision_table_may_replace() ->
     assert np.array_equal(model.predict_proba(iris.X), before)
 
 
-def test_the_forest_is_sure_where_its_trees_agree() -> None:
-    """One step of Newton's alone would give 0.82 at most with three classes."""
+def test_the_forest_is_confident_where_its_trees_agree() -> None:
+    """One Newton step alone would give at most 0.82 with three classes."""
     iris = load_iris()
     probabilities = RandomForest().train(iris.X, iris.y).predict_proba(iris.X[:50])
     assert np.median(probabilities[:, 0]) > 0.95
@@ -199,7 +199,7 @@ def test_probabilities_are_those_of_scikit_learn_with_scaling(table: str) -> Non
 
 
 def test_contributions_are_exact_shap_values_of_a_linear_model() -> None:
-    """Of the training rows they are 0 in the mean, and twice as far from it a value contributes twice as much."""
+    """Their mean over the training rows is 0, and a value twice as far from its mean contributes twice as much."""
     iris = load_iris()
     model = LogisticRegression().train(iris.X, iris.y)
     contributions, base_values = model.explain(iris.X)
@@ -229,7 +229,7 @@ def test_a_linear_model_needs_every_value_to_train(value: float) -> None:
         LogisticRegression().train(X, iris.y)
 
 
-def test_an_optimiser_that_stops_early_is_the_gates_to_judge() -> None:
+def test_an_optimiser_that_stops_early_is_no_error() -> None:
     iris = load_iris()
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)

@@ -124,7 +124,7 @@ def test_a_table_can_be_pasted_from_a_sheet(open_page, real_api):
     assert at.session_state["scored"].table["class_name"].to_pylist() == ["setosa"]
 
 
-def test_the_sample_file_is_one_that_is_taken(open_page, digits_api):
+def test_the_sample_file_is_accepted(open_page, digits_api):
     from streamlit_app.batch import upload
     from streamlit_app.components import service
 

@@ -100,7 +100,7 @@ def test_columns_are_found_whatever_their_case_and_signs():
         "count": "Count",
     }
     assert match_columns(["petal_length", "PETAL LENGTH"], CARD) == {"petal_length": "petal_length", "count": None}
-    # Two that are alike are ambiguous.
+    # Two matching columns are ambiguous.
     assert match_columns(["Petal Length", "PETAL LENGTH"], CARD)["petal_length"] is None
 
 

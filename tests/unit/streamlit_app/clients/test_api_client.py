@@ -191,7 +191,7 @@ def test_unreachable_address(client, running):
     assert len(caught.value.request_id) == 32
 
 
-def test_slow_answer_is_given_up_and_not_asked_for_again(client, api, monkeypatch):
+def test_a_slow_answer_times_out_and_is_not_retried(client, api, monkeypatch):
     monkeypatch.setattr(api_client, "READ_TIMEOUT_SECONDS", 0.2)
     done = threading.Event()
     api.replies["/predict"] = lambda _: done.wait(30)
@@ -201,7 +201,7 @@ def test_slow_answer_is_given_up_and_not_asked_for_again(client, api, monkeypatc
     done.set()
 
 
-def test_address_that_swallows_packets_is_given_up(monkeypatch):
+def test_an_address_that_drops_packets_times_out(monkeypatch):
     monkeypatch.setattr(http_client, "CONNECT_TIMEOUT_SECONDS", 0.2)
     with socket.socket() as full:
         # A listener whose backlog is full leaves further connections unanswered.
@@ -257,7 +257,7 @@ def test_dead_connection_is_tried_once_more_with_the_same_id(client, api, before
 
 
 @pytest.mark.parametrize("before", [b"", HALF_ANSWER], ids=["no answer", "half an answer"])
-def test_connection_that_breaks_twice_is_away(client, api, before):
+def test_a_connection_that_breaks_twice_is_an_error(client, api, before):
     api.replies["/predict"] = cut(9, before)
     with pytest.raises(ApiAway, match="does not answer"):
         client.predict(ROW)
@@ -271,7 +271,7 @@ def test_restarted_api_is_found_again(client, running):
     assert client.predict(ROW).class_name == "barolo"
 
 
-def test_proxy_of_the_environment_is_not_asked(client, api, monkeypatch):
+def test_the_environments_proxy_is_not_used(client, api, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     assert client.predict(ROW).class_name == "barolo"

@@ -57,7 +57,7 @@ def test_chart_labels_hold_any_name():
 
 
 def test_only_data_changes_with_the_numbers():
-    """Else the browser would draw a new chart for every move of a slider."""
+    """Otherwise the browser would draw a new chart for every move of a slider."""
     specs = []
     for share in (0.2, 0.7):
         spec = probability_chart({"a": share, "b": 1 - share}, "a" if share > 0.5 else "b", "light").to_dict()
@@ -77,6 +77,6 @@ def test_chart_in_words():
     assert probability_words({"a": 0.25, "b": 0.75}, "b") == "Probabilities: a 25.0%, b 75.0%."
 
 
-def test_pandas_is_whole_before_the_first_chart():
+def test_pandas_is_imported_before_the_first_chart():
     code = "import sys, streamlit_app.components.charts; assert hasattr(sys.modules['pandas'], 'Timestamp')"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -13,7 +13,7 @@ SIZE = PictureView(8, 8, 0.0, 16.0)
 
 
 def card_with(golden: np.ndarray | None = None, integer: bool = True) -> CardView:
-    """A card whose training pictures have their ink in the six columns of the middle, from top to bottom."""
+    """Return a card whose training pictures have ink in the middle six columns, from top to bottom."""
     often = np.zeros((8, 8))
     often[:, 1:7] = 8.0
     features = tuple(
@@ -31,13 +31,13 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def figure(paper: object, ink: object, mode: str = "L", size: int = 300) -> Image.Image:
-    """A seven on a sheet, small and in a corner."""
+    """Return a small seven in a corner of a sheet."""
     image = Image.new(mode, (size, size), paper)
     ImageDraw.Draw(image).text((20, 10), "7", font=ImageFont.load_default(120), fill=ink)
     return image
 
 
-def test_a_row_survives_the_way_to_a_picture_a_link_and_back():
+def test_a_row_is_unchanged_by_picture_and_link():
     card = card_with()
     values = [float(index % 17) for index in range(64)]
     ink = pictures.unpack(pictures.pack(pictures.to_ink(values, SIZE)), 8, 8)
@@ -50,11 +50,11 @@ def test_a_row_survives_the_way_to_a_picture_a_link_and_back():
 
 
 @pytest.mark.parametrize("text", [None, 3, "", "A", "?" * 86, "A" * 85, "A" * 4000, "é" * 86])
-def test_a_broken_link_is_no_picture(text):
+def test_a_broken_link_has_no_picture(text):
     assert pictures.unpack(text, 8, 8) is None
 
 
-def test_an_image_of_the_very_size_is_taken_as_it_is():
+def test_an_image_of_the_exact_size_is_unchanged():
     ink = np.zeros((8, 8), np.uint8)
     ink[2:6, 3:5] = [[255, 128]] * 4
     light = pictures.read_image(encoded(Image.fromarray(ink)), SIZE)
@@ -83,13 +83,13 @@ def test_ink_is_found_whatever_its_colour_and_paper(data):
     assert fitted[0].max() > 0.5 and fitted[7].max() > 0.3
 
 
-def test_swapped_ink_is_the_paper():
+def test_inverted_ink_is_the_paper():
     data = encoded(figure(255, 0))
     ink, swapped = pictures.read_image(data, SIZE), pictures.read_image(data, SIZE, invert=True)
     assert ink[ink > 0.5].size and swapped[ink > 0.9].max() < 0.1
 
 
-def test_the_shade_of_a_photographed_sheet_is_no_ink():
+def test_the_shade_of_a_photographed_sheet_is_removed():
     slope = np.linspace(0.95, 0.5, 300)[None, :] * np.ones((300, 1))
     written = np.asarray(figure(255, 0), dtype=float) / 255
     photo = Image.fromarray((slope * (0.25 + 0.75 * written) * 255).astype(np.uint8))
@@ -97,7 +97,7 @@ def test_the_shade_of_a_photographed_sheet_is_no_ink():
     assert ink[:, 150:].max() < 0.2 and (ink > 0.8).sum() > 100
 
 
-def test_a_turned_photo_is_turned_back():
+def test_a_rotated_photo_is_rotated_back():
     upright, exif = figure(255, 0), Image.Exif()
     exif[0x0112] = 6
     data = encoded(upright.rotate(90, expand=True), "JPEG", exif=exif.tobytes(), quality=95)
@@ -118,7 +118,7 @@ def test_a_turned_photo_is_turned_back():
     ],
     ids=["empty", "svg", "cut off", "one colour", "bomb", "another format"],
 )
-def test_what_is_no_picture_is_a_sentence(data, sentence):
+def test_an_unusable_picture_is_a_sentence(data, sentence):
     with pytest.raises(pictures.PictureError, match=sentence):
         pictures.read_image(data, SIZE)
 

@@ -53,7 +53,7 @@ def upload(at: AppTest, ink: np.ndarray) -> AppTest:
     return at.file_uploader(key="image").set_value(("tile.png", sink.getvalue(), "image/png")).run()
 
 
-def test_an_empty_sheet_asks_for_a_picture_and_not_the_api(open_page, picture_api):
+def test_an_empty_sheet_asks_for_a_picture_without_a_request(open_page, picture_api):
     at = open_page()
     assert "Draw a picture of 4 by 5 pixels: the model predicts one of 2 classes" in words(at)
     assert "Draw a picture, upload an image or start from an example." in words(at)
@@ -80,7 +80,7 @@ def test_garbage_in_the_address_is_an_empty_sheet(open_page, picture_api, query)
     assert "Draw a picture" in words(open_page(**query))
 
 
-def test_an_uploaded_image_of_the_very_size(open_page, picture_api):
+def test_an_uploaded_image_of_the_exact_size(open_page, picture_api):
     at = upload(open_page(), np.array(HALF) * 255 / 9)
     assert sent(picture_api) == np.array(HALF).ravel().tolist()
     at.toggle(key="invert").set_value(True).run()
@@ -106,7 +106,7 @@ def test_a_file_that_is_no_image_is_a_sentence(open_page, picture_api):
     assert picture_api.predictions() == []
 
 
-def test_numbers_take_over_the_picture_and_hand_it_back(open_page, picture_api):
+def test_numbers_and_drawing_share_the_picture(open_page, picture_api):
     at = press(open_page(), "Block")
     at.segmented_control(key="way").set_value("Numbers").run()
     assert [number.value for number in at.number_input] == [9] * 20
@@ -119,7 +119,7 @@ def test_numbers_take_over_the_picture_and_hand_it_back(open_page, picture_api):
 
 
 @pytest.mark.parametrize("way", ["Draw", "Upload", "Numbers"])
-def test_another_model_takes_the_page_over_and_hands_it_back(open_page, picture_api, way):
+def test_the_page_follows_a_model_switch_and_back(open_page, picture_api, way):
     from streamlit_app.components import service
 
     at = press(open_page(), "Block")

@@ -86,7 +86,7 @@ def test_reload_keeps_the_inputs(open_page):
     assert found(second) == found(first) != ""
 
 
-def test_numbers_take_what_sliders_do_not_and_stay_in_the_link(open_page, api):
+def test_numbers_accept_values_beyond_the_sliders_and_stay_in_the_link(open_page, api):
     at = open_page()
     at.segmented_control(key="kind_control").set_value("Numbers").run()
     assert not at.slider
@@ -100,7 +100,7 @@ def test_numbers_take_what_sliders_do_not_and_stay_in_the_link(open_page, api):
     assert again.slider[0].value == 15.2
 
 
-def test_inputs_survive_a_look_at_another_page(open_page):
+def test_inputs_survive_a_visit_to_another_page(open_page):
     at = move(open_page(), 0, 14.2)
     at.switch_page("status/page.py").run()
     at.switch_page("predict/page.py").run()
@@ -122,7 +122,7 @@ def test_examples_are_the_golden_rows(open_page, real_api):
     ]
 
 
-def test_copy_as_curl_is_the_very_request(open_page, real_api):
+def test_copy_as_curl_is_the_exact_request(open_page, real_api):
     at = open_page(base_url=real_api, petal_length="6.0")
     words_of_shell = shlex.split(at.code[0].value.replace("\\\n", ""))
     assert words_of_shell[:2] == ["curl", f"{real_api}/explain"]
@@ -132,7 +132,7 @@ def test_copy_as_curl_is_the_very_request(open_page, real_api):
     assert row["petal_length"] == 6.0
 
 
-def test_slow_service_is_asked_when_a_button_is_pressed(open_page, api, monkeypatch):
+def test_a_slow_service_predicts_at_the_press_of_a_button(open_page, api, monkeypatch):
     at = open_page()
     at.session_state["seconds"].extend([0.9] * 5)
     at.run()

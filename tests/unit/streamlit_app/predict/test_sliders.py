@@ -69,7 +69,7 @@ def test_neighbouring_steps_look_different():
         assert slider.format % slider.start != slider.format % (slider.start + slider.step)
 
 
-def test_clamp_takes_the_noise_of_binary_steps_away():
+def test_clamp_removes_the_noise_of_binary_steps():
     slider = make_slider(feature(4.3, 7.9))
     assert slider.clamp(5.1000000000000005) == 5.1
     assert slider.clamp(5.13) == 5.13

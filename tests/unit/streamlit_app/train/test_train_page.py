@@ -77,7 +77,7 @@ def test_nothing_is_shown_or_asked_without_the_token(open_page, training):
 
 
 @pytest.mark.parametrize("token", ["another", "two words", "naïve", "line\nbreak"])
-def test_a_wrong_token_opens_nothing(open_page, training, token):
+def test_a_wrong_token_is_rejected(open_page, training, token):
     at = give(open_page("train"), token)
     assert "token" in words(at) and len(at.error) == 1
     assert not at.tabs and "admin_token" not in at.session_state
@@ -122,7 +122,7 @@ def test_a_built_in_table_is_checked_and_trained_from(unlocked, training):
     press(at, "Train")
     asked = training.last("/train")
     assert asked["data"] == "digits" and asked["force"] is False
-    # Unchanged parameters are not sent, so that a search may try other values.
+    # Unchanged parameters are not sent, so that a search can try other values.
     assert asked["config"]["parameters"] == {"max_depth": 7}
     assert "folds" not in asked["config"] and "target" not in asked["config"]
     assert asked["config"]["gate"]["min_accuracy"] == 0.9 and "max_log_loss" not in asked["config"]["gate"]
