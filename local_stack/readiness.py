@@ -16,7 +16,7 @@ PROBE_TIMEOUT_SECONDS = 2.0
 _POLL_SECONDS = 0.2
 
 
-class Readiness:
+class ReadinessProbes:
     """Probe every part until all are ready; then print a text."""
 
     def __init__(self, parts: Sequence[Part], ready_text: str) -> None:

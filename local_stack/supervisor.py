@@ -9,7 +9,7 @@ from types import FrameType
 from local_stack.logs import LogFiles
 from local_stack.parts import Part
 from local_stack.processes import describe_end, signal_group, start
-from local_stack.readiness import READY_TIMEOUT_SECONDS, Readiness
+from local_stack.readiness import READY_TIMEOUT_SECONDS, ReadinessProbes
 from local_stack.terminal import STDERR, say
 
 STOP_TIMEOUT_SECONDS = 5.0
@@ -22,7 +22,7 @@ class Supervisor:
     def __init__(self, parts: Sequence[Part], logs: LogFiles, ready_text: str, shows_logs: bool = False) -> None:
         self._parts = parts
         self._logs = logs
-        self._readiness = Readiness(parts, ready_text)
+        self._readiness = ReadinessProbes(parts, ready_text)
         self._shows_logs = shows_logs
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._follower: subprocess.Popen[bytes] | None = None
