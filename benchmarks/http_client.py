@@ -14,7 +14,7 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """Status, headers with names in lower case, body."""
 
     status: int
@@ -35,13 +35,13 @@ def _connected(base_url: str, timeout: float) -> closing[http.client.HTTPConnect
     return closing(http.client.HTTPConnection(netloc, timeout=timeout, blocksize=_BLOCK))
 
 
-def post(base_url: str, form: Form, rows: Rows, timeout: float = 60.0) -> Answer:
+def post(base_url: str, form: Form, rows: Rows, timeout: float = 60.0) -> HttpAnswer:
     """Send rows in a form; raises OSError or http.client.HTTPException without an answer."""
     with _connected(base_url, timeout) as connection:
         headers = {"Content-Type": form.content_type, **form.headers(rows)}
         connection.request("POST", form.path, form.body(rows), headers)
         response = connection.getresponse()
-        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        return HttpAnswer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
 
 
 def is_ready(base_url: str, timeout: float = 5.0) -> bool:

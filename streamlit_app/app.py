@@ -1,12 +1,17 @@
 """The entry of the UI, which names its pages: python -m streamlit run streamlit_app/app.py."""
 
+import sys
 from pathlib import Path
 
 import streamlit as st
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 # A file, since Streamlit fetches a :material: favicon from a CDN.
 FAVICON = str(HERE / "favicon.svg")
+
+# `streamlit run` puts this script's folder on the path, and the pages import from the folder above.
+if str(HERE.parent) not in sys.path:
+    sys.path.insert(0, str(HERE.parent))
 
 
 def main() -> None:

@@ -62,7 +62,8 @@ class CsvTable:
             for batch in self._open(handle):
                 if self._header != self.schema.names:
                     batch = pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
-                if ragged:
+                # Arrow reads ahead: without keep_ragged these are rows of the next block, which fails then.
+                if ragged and self._keep_ragged:
                     batch = self._with_ragged(batch, ragged, first_row)
                 first_row += batch.num_rows
                 yield batch

@@ -37,6 +37,22 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status, 2 for a command that does not exist."""
+    try:
+        status = _run(argv)
+        # Here, where an error can be handled; Python would otherwise flush when it exits.
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # The reader of stdout has closed it, and Python would report the same error again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        # Between the parts that handle it themselves, such as during the imports of a command.
+        sys.stderr.write("tabular: stopped\n")
+        return 130
+
+
+def _run(argv: Sequence[str] | None) -> int:
     name, *arguments = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
     if name in ("-h", "--help"):
         sys.stdout.write(USAGE)

@@ -5,7 +5,7 @@ from pydantic import BaseModel
 NAMES = ["setosa", "versicolor", "virginica"]
 
 
-class Iris(BaseModel):
+class IrisRow(BaseModel):
     """One row."""
 
     sepal_length: float

@@ -7,7 +7,7 @@ import onnxruntime
 import orjson
 from fastapi import FastAPI, Response
 
-from benchmarks.peers.fastapi_bodies import NAMES, Iris, Rows
+from benchmarks.peers.fastapi_bodies import NAMES, IrisRow, Rows
 
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
@@ -34,7 +34,7 @@ def answer_rows(rows: list[list[float]]) -> Response:
 
 
 @app.post("/predict")
-async def predict(iris: Iris) -> Response:
+async def predict(iris: IrisRow) -> Response:
     """One row."""
     return answer_row([iris.sepal_length, iris.sepal_width, iris.petal_length, iris.petal_width])
 

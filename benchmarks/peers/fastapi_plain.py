@@ -7,7 +7,7 @@ import numpy as np
 from fastapi import FastAPI
 from xgboost import XGBClassifier
 
-from benchmarks.peers.fastapi_bodies import NAMES, Iris, Rows
+from benchmarks.peers.fastapi_bodies import NAMES, IrisRow, Rows
 
 app = FastAPI()
 model = XGBClassifier()
@@ -16,7 +16,7 @@ model.load_model(os.environ["MODEL_FILE"])
 
 # Not `def`: FastAPI would run each call in a thread pool, which costs more than it saves here.
 @app.post("/predict")
-async def predict(iris: Iris) -> dict[str, Any]:
+async def predict(iris: IrisRow) -> dict[str, Any]:
     """One row."""
     row = np.array([[iris.sepal_length, iris.sepal_width, iris.petal_length, iris.petal_width]])
     prediction = int(model.predict(row)[0])

@@ -22,7 +22,9 @@ _MAX_FIXED_BYTES = 256
 
 _NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
 _OTHERS = (
-    *(pa.types.is_null, pa.types.is_boolean, pa.types.is_temporal, pa.types.is_string, pa.types.is_large_string),
+    *(pa.types.is_null, pa.types.is_boolean, pa.types.is_string, pa.types.is_large_string),
+    # Not intervals, which are temporal as well: Parquet and CSV have no form for them.
+    *(pa.types.is_timestamp, pa.types.is_date, pa.types.is_time, pa.types.is_duration),
     *(pa.types.is_binary, pa.types.is_large_binary),
 )
 

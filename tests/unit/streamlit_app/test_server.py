@@ -54,6 +54,26 @@ def wait_until_healthy(process: subprocess.Popen[str], port: int) -> None:
     pytest.fail("Streamlit did not become healthy in 30 s")
 
 
+def test_the_pages_find_their_packages_without_the_root_on_the_path(tmp_path):
+    """As with `streamlit run app.py` in the script's own folder, where the project is not installed."""
+    program = (
+        "import runpy, sys\n"
+        "sys.meta_path[:] = [finder for finder in sys.meta_path if 'editable' not in getattr(finder, '__module__', '')]\n"
+        "runpy.run_path(sys.argv[1])\n"
+        "import streamlit_app, table_io\n"
+    )
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program, str(ROOT / "streamlit_app" / "app.py")],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_option_exists():
     sections = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
     # Streamlit only warns about an option that it does not know.

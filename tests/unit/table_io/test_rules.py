@@ -152,6 +152,13 @@ def test_ragged_rows_stay_in_their_place_in_every_block() -> None:
     assert caught.value.faults == [("row 7", "has 1 cells, not 2")]
 
 
+def test_a_ragged_row_of_a_later_block_is_named() -> None:
+    """Arrow reads a block ahead."""
+    table = csv_table("a,b\n" + "1,2\n" * 20 + "3\n", block_bytes=32)
+    with pytest.raises(TableFormatError, match=r"^row 21 has 1 cells, not 2\.$"):
+        read_typed(table)
+
+
 def test_a_kind_is_known_by_the_first_bytes() -> None:
     assert kind_of_file(b"PAR1...") == "parquet"
     assert kind_of_file(b"a,b\n") == kind_of_file(b"") == "csv"

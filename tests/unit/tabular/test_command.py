@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,33 @@ def test_check_reports_and_trains_nothing(
 def test_an_api_key_is_printed_with_its_entry(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["keys", "new-api-key", "alice"]) == 0
     assert re.search(r"^  alice:[0-9a-f]{64}$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_ctrl_c_in_a_command_is_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, "store", ("numpy", interrupt))
+    assert main(["store", "list"]) == 130
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_pipe_is_no_traceback(unbuffered: str) -> None:
+    """`tabular --help | true`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "tabular", "--help"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_serve_runs_gunicorn_with_the_settings_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,9 +166,15 @@ def test_unsupported_columns_are_named(client: FlaskClient, given: str) -> None:
     assert "points is of type list" in error_of(ask(client, WRITE[given](nested), given))
     raw = irises(raw=[b"a"] * 150)
     assert "raw holds bytes" in error_of(ask(client, WRITE[given](raw), given, "text/csv"))
+    unknown_zone = irises(at=pa.array([0] * 150, pa.timestamp("us", "Nowhere/City")))
+    assert "at is of type timestamp[us, tz=Nowhere/City], which cannot be written as CSV" in error_of(
+        ask(client, WRITE[given](unknown_zone), given, "text/csv")
+    )
     twice = pa.Table.from_arrays([*irises().columns, irises()["petal_width"]], names=[*NAMES, "petal_width"])
     if given == ARROW:
         assert "petal_width appears more than once" in error_of(ask(client, arrow(twice), given))
+        interval = irises(interval=pa.array([pa.MonthDayNano([1, 2, 3])] * 150))
+        assert "interval is of type month_day" in error_of(ask(client, arrow(interval), given))
     wide = pa.table({**{name: [1.0] for name in NAMES}, **{f"c{index}": [1] for index in range(10_000)}})
     assert "more than 10000 columns" in error_of(ask(client, WRITE[given](wide), given))
 
