@@ -90,7 +90,7 @@ def test_every_setting_of_the_service_is_read(objects: Objects) -> None:
     assert given - known == set()
     job = {variable["name"] for variable in _container(objects, "retraining")["env"]}
     assert job == {"MODEL_STORE", "OMP_NUM_THREADS", "MODEL_SIGN_KEY", "MODEL_PUBLIC_KEY"}
-    command = (ROOT / "model_training/train.py").read_text()
+    command = (ROOT / "model_training/options.py").read_text()
     for name in ("MODEL_STORE", "MODEL_SIGN_KEY", "MODEL_PUBLIC_KEY"):
         assert f'os.environ.get("{name}"' in command
 
