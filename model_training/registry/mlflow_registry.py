@@ -32,7 +32,6 @@ from model_artifact.mlflow.registered_model import (
 from model_artifact.pickling import Artifact, read_card
 from model_artifact.store import ArtifactStore
 from model_artifact.training_record import TrainingRecord
-from model_training.registry.plots import Point
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
 # Roll-backs in a row, as in a store.
 _MAX_HISTORY = 100
-# Versions in the plot of the accuracy over time.
-_MAX_POINTS = 200
 # Of MLflow's client; the environment overrides each.
 _CLIENT_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -98,7 +95,7 @@ class MlflowRegistry:
     def register(self, card: ModelCard) -> None:
         found = self._find(card.model_version)
         if found is None:
-            number = self._writer.register(card, self._store.existing(card.model_version), self._points())
+            number = self._writer.register(card, self._store.existing(card.model_version))
         else:
             number = found.version
         self._writer.set_alias(CHALLENGER, number)
@@ -173,17 +170,6 @@ class MlflowRegistry:
 
     def _find(self, version: str) -> ModelVersion | None:
         return next((found for found in self._model.versions() if found.tag(VERSION_TAG) == version), None)
-
-    def _points(self) -> list[Point]:
-        """Return those of the previous versions, oldest first, from their tags, which need no download."""
-        points = []
-        for found, _ in zip(self._model.versions(), range(_MAX_POINTS), strict=False):
-            with suppress(ValueError):
-                accuracy = float(found.tag("accuracy"))
-                if 0 <= accuracy <= 1:
-                    promoted = found.tag("gate") != "rejected"
-                    points.append(Point(found.tag(VERSION_TAG), found.tag("trained_at"), accuracy, promoted))
-        return points[::-1]
 
     def _make_champion(self, found: ModelVersion, model: RegisteredModel) -> None:
         self._writer.set_alias(CHAMPION, found.version)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from model_training.registry import plots
 
 MODEL_FOLDER = "model"
 CONFUSION_MATRIX_FILE = "confusion_matrix.svg"
-ACCURACY_FILE = "accuracy_over_time.svg"
 
 # A larger confusion matrix is illegible.
 _MAX_CLASSES = 50
@@ -68,7 +67,7 @@ class MlflowWriter:
         with self._errors():
             self._client.delete_registered_model_alias(self._model, alias)
 
-    def register(self, card: ModelCard, folder: Path, points: Sequence[plots.Point]) -> str:
+    def register(self, card: ModelCard, folder: Path) -> str:
         """Log a run with the files of a version's folder, create a version from it, and return its number.
 
         The files become artifacts unchanged, so that the loader can verify them after a download.
@@ -84,7 +83,7 @@ class MlflowWriter:
             try:
                 # Fails if the API could not download the files.
                 artifact_path(run.artifact_uri)
-                self._log(run.run_id, card, folder, points)
+                self._log(run.run_id, card, folder)
                 created = self._client.create_model_version(
                     self._model,
                     f"{run.artifact_uri}/{MODEL_FOLDER}",
@@ -101,7 +100,7 @@ class MlflowWriter:
             self._client.set_terminated(run.run_id)
         return str(created.version)
 
-    def _log(self, run_id: str, card: ModelCard, folder: Path, points: Sequence[plots.Point]) -> None:
+    def _log(self, run_id: str, card: ModelCard, folder: Path) -> None:
         parameters = {
             "estimator": card.estimator,
             "test_size": card.data.test_size,
@@ -125,7 +124,6 @@ class MlflowWriter:
         for name in FILES:
             if (folder / name).exists():
                 self._client.log_artifact(run_id, str(folder / name), MODEL_FOLDER)
-        self._client.log_text(run_id, plots.accuracy_over_time([*points, _point(card)]), ACCURACY_FILE)
         if len(card.classes) <= _MAX_CLASSES:
             matrix = plots.confusion_matrix(card.classes, card.metrics.confusion_matrix)
             self._client.log_text(run_id, matrix, CONFUSION_MATRIX_FILE)
@@ -192,7 +190,3 @@ def _description(card: ModelCard) -> str:
     """Return a summary of the version, with the gate's reasons."""
     reasons = " ".join(card.gate.reasons) if card.gate else ""
     return f"{card.estimator} on {card.data.name}, held-out accuracy {card.metrics.accuracy:.4f}. {reasons}".strip()
-
-
-def _point(card: ModelCard) -> plots.Point:
-    return plots.Point(card.model_version, card.trained_at, card.metrics.accuracy, card.is_promoted)

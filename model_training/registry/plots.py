@@ -1,25 +1,14 @@
-"""Plots of a model's quality as SVG text: two plots are not worth a plotting package."""
+"""The confusion matrix as SVG text: one plot is not worth a plotting package."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 
 _INK = "#1f2937"
 _FAINT = "#d1d5db"
 _BLUE = "#2563eb"
 _MAX_NAME = 24
-
-
-@dataclass(frozen=True)
-class Point:
-    """A version's accuracy on its held-out rows (0 to 1); trained_at is in ISO 8601."""
-
-    version: str
-    trained_at: str
-    accuracy: float
-    promoted: bool
 
 
 def confusion_matrix(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
@@ -45,34 +34,6 @@ def confusion_matrix(classes: Sequence[str], matrix: Sequence[Sequence[int]]) ->
                 colour = "#ffffff" if share > 0.5 else _INK
                 parts.append(_text(x + side / 2, y + side / 2 + 4, str(count), anchor="middle", colour=colour))
     return _svg(width, height, "Confusion matrix of the held-out rows", parts)
-
-
-def accuracy_over_time(points: Sequence[Point]) -> str:
-    """Return the held-out accuracy of the versions, oldest first, as SVG; filled dots became champion."""
-    width, height, left, right, top, bottom = 760, 320, 60, 20, 40, 50
-    low = min(point.accuracy for point in points)
-    # Shows small differences, and ends at 0 and 1.
-    low, high = max(0.0, low - max(0.02, (1 - low) * 0.5)), 1.0
-    step = (width - left - right) / max(1, len(points) - 1)
-    xs = [left + index * step if len(points) > 1 else (left + width - right) / 2 for index in range(len(points))]
-    ys = [top + (high - point.accuracy) / (high - low) * (height - top - bottom) for point in points]
-    parts = [_text(left, 22, "accuracy on the held-out rows; filled: became champion", bold=True)]
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        y = top + share * (height - top - bottom)
-        parts.append(f'<line x1="{left}" y1="{y:.1f}" x2="{width - right}" y2="{y:.1f}" stroke="{_FAINT}"/>')
-        parts.append(_text(left - 6, y + 4, f"{high - share * (high - low):.3f}", anchor="end"))
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
-    parts.append(f'<polyline points="{line}" fill="none" stroke="{_BLUE}" stroke-width="1.5"/>')
-    for point, x, y in zip(points, xs, ys, strict=True):
-        title = _clean(f"{point.version}, trained {point.trained_at}: {point.accuracy:.4f}")
-        fill = _BLUE if point.promoted else "#ffffff"
-        parts.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{fill}" stroke="{_BLUE}"><title>{title}</title></circle>'
-        )
-    parts.append(_text(xs[0], height - 18, points[0].trained_at[:10], anchor="start" if len(points) > 1 else "middle"))
-    if len(points) > 1:
-        parts.append(_text(xs[-1], height - 18, points[-1].trained_at[:10], anchor="end"))
-    return _svg(width, height, "Accuracy over time", parts)
 
 
 def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
