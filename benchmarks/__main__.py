@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _set_up(wanted: Iterable[Server], plots: bool) -> None:
-    """Make the environments that are missing; one that cannot be made is told, and found missing later."""
+    """Make the environments that are missing; report one that cannot be made, which is missing later."""
     names = list(dict.fromkeys(server.environment for server in wanted if server.environment))
     # The tools draw, and make the ONNX file of a peer.
     if names or plots:

@@ -1,4 +1,4 @@
-"""Whether the machine was ours alone: processor time that nobody under measure used."""
+"""Processor time that other processes than the measured ones used."""
 
 import os
 import resource

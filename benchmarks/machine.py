@@ -55,7 +55,7 @@ def versions(server: Server) -> dict[str, str]:
 
 
 def program_version(*command: str) -> str:
-    """The first line that a program says about itself."""
+    """Return the first line of a program's output."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:

@@ -21,7 +21,7 @@ ANSWER_SECONDS = 5.0
 """Without an answer for so long, a request counts as timed out."""
 MAX_CONNECTIONS = 4000
 _LATE_SECONDS = 0.2
-"""A client that is so late leaves requests out: it offers what it can, and says how much that was."""
+"""A client that is so late skips requests, and reports how many it offered."""
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Bucket:
     shed: int = 0
     """503 with Retry-After and JSON."""
     other: int = 0
-    """Any other status, a connection refused or cut, a 503 without what belongs to it."""
+    """Any other status, a connection refused or cut, an incomplete 503."""
     timeouts: int = 0
     held: int = 0
     """Not sent, since MAX_CONNECTIONS requests were waiting for an answer."""
@@ -72,7 +72,7 @@ class OpenLoop:
         self._waiting: collections.deque[tuple[float, _Connection]] = collections.deque()
 
     def run(self, phases: list[tuple[float, float]]) -> list[Bucket]:
-        """Offer the phases, wait for the last answers, and say what became of each quarter of a second."""
+        """Offer the phases, wait for the last answers, and return the outcome of each quarter of a second."""
         buckets: list[Bucket] = []
         for rate, seconds in phases:
             buckets += self._phase(rate, seconds)
@@ -118,7 +118,7 @@ class OpenLoop:
         try:
             sent = connection.socket.send(connection.unsent)
         except (BlockingIOError, OSError):
-            # Not connected yet; a refusal comes as an event.
+            # Not connected yet; a refused connection comes as an event.
             return
         connection.unsent = connection.unsent[sent:]
 

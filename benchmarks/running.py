@@ -1,4 +1,4 @@
-"""A server that runs and has been proved to answer as XGBoost does."""
+"""A running server that was verified to answer as XGBoost does."""
 
 import http.client
 import time
@@ -108,7 +108,7 @@ class Running:
 
 
 def _alone(processes: list[Process], load: Callable[[], wrk.Load]) -> wrk.Load:
-    """Load, and say how much of the machine others took meanwhile."""
+    """Load, and return how much of the machine other processes used meanwhile."""
 
     def known() -> float:
         return foreign.driver_seconds() + sum(process.cpu_seconds() for process in processes)

@@ -3,7 +3,7 @@
 #
 # Usage: benchmarks/setup.sh [NAME...]      names of benchmarks/requirements/*.txt; without any, all of them
 #
-# What is there already is kept. Each name is done by itself: one that fails is reported, and the rest goes on.
+# What is there already is kept. Each name is independent: one that fails is reported, and the others continue.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 requirements=benchmarks/requirements

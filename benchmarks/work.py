@@ -26,7 +26,7 @@ ROUNDS = 100
 
 
 class BenchmarkError(Exception):
-    """A measure cannot be taken; the message says why and what to do."""
+    """A measure cannot be taken; the message has the reason and the remedy."""
 
 
 class Work:

@@ -69,7 +69,7 @@ MODEL_ACCURACY = _gauge(
 )
 MODEL_LOADS = _counter(
     "flask_api_model_loads_total",
-    "Times that a worker loaded a model, by outcome; a refused model never replaces the served one.",
+    "Times that a worker loaded a model, by outcome; a rejected model never replaces the served one.",
     ("outcome",),
 )
 MODEL_LAST_LOAD_REFUSED = _gauge(

@@ -38,7 +38,7 @@ class Context:
 
     @contextmanager
     def part(self, what: str) -> Iterator[None]:
-        """A part that may fail while the rest goes on; the reason is told and kept for the results."""
+        """Run a part that may fail while the others continue; report the reason and keep it for the results."""
         try:
             yield
         except (BenchmarkError, OSError) as error:

@@ -45,7 +45,7 @@ def _many_rows(context: Context, running: Running) -> None:
 
 
 def require_all_good(load: Load, title: str) -> None:
-    """A server that refuses or drops under plain load has no figure to compare.
+    """A server that rejects or drops requests under plain load has no figure to compare.
 
     Raises:
         BenchmarkError: more than one request in a thousand had no good answer.

@@ -35,7 +35,7 @@ def _load(running: Running, done: float, target: float) -> float:
     """Load until at least `target` requests are done in all; returns how many are."""
     rate = 0.0
     while done < target:
-        # The first second shows how long the rest will take.
+        # The first second shows how long the remaining requests will take.
         seconds = min(20.0, max(1.0, (target - done) / rate)) if rate else 1.0
         load = running.row_load(_CONNECTIONS, seconds)
         if load.not_2xx or load.failed:

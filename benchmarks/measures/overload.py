@@ -1,4 +1,4 @@
-"""Twice the capacity offered for 30 s: what is answered, what is refused and how, and when all is normal again."""
+"""Twice the capacity offered for 30 s: what is answered, what is shed and how, and when latency is normal again."""
 
 import json
 import sys

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 class ThreadPool(ThreadPoolExecutor):
-    """A pool that keeps its threads when the system refuses a further one (the pids limit of a container)."""
+    """A pool that keeps its threads when the system has no room for another one (the pids limit of a container)."""
 
     def _adjust_thread_count(self) -> None:
         try:

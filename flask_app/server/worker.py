@@ -66,7 +66,7 @@ class ApiWorker(LingeringWorker):
         sys.setswitchinterval(_SWITCH_SECONDS)
         compute_slots.set_number(self.cfg.threads)
         pool = ThreadPool(max_workers=self.cfg.threads + MAX_STALLED_CLIENTS)
-        # A system that refuses the first thread shall fail the start, not a request.
+        # If the system has no room for the first thread, the start must fail, not a request.
         pool.submit(int)
         return pool
 

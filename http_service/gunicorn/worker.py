@@ -1,4 +1,4 @@
-"""Gunicorn's threaded worker with a lingering close that blocks nobody."""
+"""Gunicorn's threaded worker with a lingering close that does not block."""
 
 from concurrent.futures import Future
 from typing import Any

@@ -43,7 +43,7 @@ class LogisticRegression(TrainableClassifier, LinearPredictor):
             )
         # One thread gives the same bits on any number of cores.
         with threadpool_limits(limits=1), warnings.catch_warnings():
-            # Where the optimiser stops early, the gate judges the result.
+            # Where the optimiser stops early, the gate decides about the result.
             warnings.simplefilter("ignore", ConvergenceWarning)
             scaler = StandardScaler(copy=False)
             trained = Trainer(C=self.C, max_iter=self.max_iter).fit(scaler.fit_transform(rows), labels)

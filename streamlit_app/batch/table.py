@@ -22,7 +22,7 @@ MAX_UNPACKED_BYTES = 256 * 1024 * 1024
 def read_table(data: bytes) -> tuple[pa.Table, pa.ChunkedArray]:
     """Return CSV (all cells as text) or Parquet as a table, and for each row what is wrong with it, null for nothing.
 
-    A row of CSV with too few or too many cells is wrong; the API judges the cells.
+    A row of CSV with too few or too many cells is wrong; the API checks the cells.
 
     Raises:
         TableFormatError: the file cannot be read, has no rows, or is larger than a page can hold.

@@ -1,4 +1,4 @@
-"""nginx/make-certs.sh: makes what is missing or no longer good, and keeps the rest."""
+"""nginx/make-certs.sh: makes what is missing or no longer valid, and keeps the others."""
 
 import datetime
 import ipaddress

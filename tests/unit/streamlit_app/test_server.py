@@ -58,7 +58,7 @@ def test_the_pages_find_their_packages_without_the_root_on_the_path(tmp_path):
     """As with `streamlit run app.py` in the script's own folder, where the project is not installed."""
     program = (
         "import runpy, sys\n"
-        "sys.meta_path[:] = [finder for finder in sys.meta_path if 'editable' not in getattr(finder, '__module__', '')]\n"
+        "sys.meta_path[:] = [it for it in sys.meta_path if 'editable' not in getattr(it, '__module__', '')]\n"
         "runpy.run_path(sys.argv[1])\n"
         "import streamlit_app, table_io\n"
     )
