@@ -13,7 +13,7 @@ _OTHER_MAGIC = (b"PK\x03\x04", b"\x1f\x8b", b"\x89PNG", b"%PDF")
 
 
 def kind_of_file(head: bytes) -> Kind:
-    """Return "csv" or "parquet" for the first HEAD_BYTES of a file whose type nobody declared.
+    """Return "csv" or "parquet" for the first HEAD_BYTES of a file without a declared type.
 
     Raises:
         TableFormatError: it is neither.

@@ -45,7 +45,7 @@ def _json_length(body: bytes, header: str | None) -> int:
         raise Problem(400, f"The header {LENGTH_HEADER} must be a number of bytes, in digits, not {header[:50]!r}.")
     length = int(header)
     if length > len(body):
-        raise Problem(400, f"The header {LENGTH_HEADER} says {length} bytes, but the body has {len(body)}.")
+        raise Problem(400, f"The header {LENGTH_HEADER} declares {length} bytes, but the body has {len(body)}.")
     if length == 0:
         raise Problem(400, f"The header {LENGTH_HEADER} must not be 0: name the binary data in JSON before it.")
     return length

@@ -13,7 +13,7 @@ class FieldNote:
 
 
 class ApiError(Exception):
-    """A call without a usable answer. `message` says what happened, `advice` what to do."""
+    """A call without a usable answer. `message` is what happened, `advice` what to do."""
 
     advice = "Try again. If the error persists, report the request id to the operator of the service."
 

@@ -185,7 +185,7 @@ def test_an_absurd_shape_allocates_nothing(client: FlaskClient, shape: list[int]
         ("1e2", "must be a number of bytes, in digits"),
         ("10, 10", "must be a number of bytes, in digits"),
         ("9" * 5000, "must be a number of bytes, in digits"),
-        ("999999", "says 999999 bytes, but the body has "),
+        ("999999", "declares 999999 bytes, but the body has "),
         ("0", "must not be 0"),
         ("1", "The body is not JSON"),
         ("10", "The body is not JSON"),
