@@ -76,7 +76,7 @@ INPUTS: dict[str, Callable[[], bytes]] = {
     "`-0.0`": lambda: post(features("-0.0", "1", "1", "1")),
     "`NaN`, `Infinity`, `-Infinity`": lambda: post(features("NaN", "Infinity", "-Infinity", "1")),
     "a number as a string": lambda: post(features('"5.1"', "1", "1", "1")),
-    "a key twice in an object": lambda: post(b'{"sepal_length":1,"sepal_length":2}'),
+    "a duplicate key in an object": lambda: post(b'{"sepal_length":1,"sepal_length":2}'),
     "200,000 keys": lambda: post(json.dumps({f"k{number}": 1 for number in range(200_000)}).encode()),
     "half a surrogate pair": lambda: post(b'{"\\ud800":1}'),
     "invalid UTF-8": lambda: post(b'{"sepal_length":"\xff\xfe"}'),
