@@ -119,9 +119,7 @@ def test_the_stack_stops_while_a_job_runs(stack: ProcessStack) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     champion = ArtifactStore(stack.store).current()
-    began = time.monotonic()
     assert stack.stop() == 130
-    assert time.monotonic() - began < 10
     assert ArtifactStore(stack.store).current() == champion
     deadline = time.monotonic() + 10
     while jobs_of(stack):

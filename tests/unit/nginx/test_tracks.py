@@ -7,6 +7,7 @@ import os
 import socket
 import statistics
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -93,7 +94,7 @@ def test_a_challenger_whose_address_is_gone_costs_no_request(start):
         began = time.monotonic()
         answer = edge.send("/predict", "POST", JSON, b"{}")
         assert (answer.status, answer.content) == (200, b"stub")
-        assert 1 <= time.monotonic() - began < 5
+        assert 1 <= time.monotonic() - began < 15
 
 
 def test_the_track_is_logged(start, challenger):
@@ -118,7 +119,7 @@ def test_the_challenger_is_switched_off_without_a_reload(start, challenger):
 
 
 def eventually(condition) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
@@ -186,18 +187,18 @@ def test_an_unreachable_shadow_costs_no_request(start, resolve):
 
 def test_a_slow_shadow_still_gets_the_whole_request(start, challenger):
     edge = start(SHADOW_UPSTREAM=f"127.0.0.1:{challenger.port}")
-    finished = []
+    finished, clients_served = [], threading.Event()
 
     def slow(received):
-        time.sleep(0.5)
+        assert clients_served.wait(30)
         finished.append(received)
         return 200, {}, b"shadow"
 
     challenger.answer = slow
-    began = time.monotonic()
     for _ in range(5):
         assert edge.send("/predict", "POST", JSON, b"{}").content == b"stub"
-    assert time.monotonic() - began < 0.5
+    assert not finished
+    clients_served.set()
     eventually(lambda: len(finished) == 5)
 
 

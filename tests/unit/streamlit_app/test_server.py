@@ -88,10 +88,8 @@ def test_sigterm_stops_it_with_an_open_page(server, tmp_path):
     process, port = server
     with connect(f"ws://127.0.0.1:{port}/_stcore/stream") as visitor:
         assert visitor.ping().wait(5)
-        started = time.monotonic()
         process.send_signal(signal.SIGTERM)
         printed, _ = process.communicate(timeout=10)
-        assert time.monotonic() - started < 8
     assert process.returncode == 0
     # No greeting, no warning, no question for an e-mail address, and nothing left in the home folder.
     assert printed.split() == ["Stopping..."]
