@@ -36,11 +36,13 @@ READY_URLS = {
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that are free now."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
+    """Return ports that are free now, below those that the kernel gives to outgoing connections at any time."""
+    ports: list[int] = []
+    while len(ports) < count:
+        # A seeded generator would give the same ports to every worker of pytest.
+        port = random.SystemRandom().randrange(10240, 20000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports += [port] if port not in ports else []
     return ports
 
 

@@ -23,6 +23,7 @@ from flask.testing import FlaskClient
 from flask_app.application import create_app
 from flask_app.settings import ApiSettings
 from http_service.logs import JsonFormatter
+from tests.stacks import free_ports
 from tests.unit.flask_app.conformance import check
 
 POLL_SECONDS = 0.05
@@ -160,11 +161,6 @@ class Server:
             return False
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def gunicorn_environment() -> Callable[..., dict[str, str]]:
     """Return this environment with only the given settings of the API."""
@@ -194,7 +190,7 @@ def start_server(
 
     @contextlib.contextmanager
     def start(model_store: Path, ready: str = "/ready", **settings: object) -> Iterator[Server]:
-        port = _free_port()
+        [port] = free_ports(1)
         values = {"model_store": model_store, "api_port": port, "model_poll_seconds": POLL_SECONDS, **settings}
         log_file = tmp_path_factory.mktemp("gunicorn") / "log"
         with log_file.open("wb") as output:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stacks import free_ports
+
 NGINX_DIR = Path(__file__).resolve().parents[3] / "nginx"
 PATH = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
 
@@ -114,9 +116,8 @@ class Edge:
 
 
 def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
+    [port] = free_ports(1)
+    return port
 
 
 def configuration(rendered: subprocess.CompletedProcess) -> str:

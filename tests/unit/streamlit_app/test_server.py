@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from streamlit import config
 from websockets.sync.client import connect
 
 from streamlit_app.components import service
+from tests.stacks import free_ports
 
 ROOT = Path(service.__file__).parents[2]
 
@@ -23,9 +23,7 @@ ROOT = Path(service.__file__).parents[2]
 @pytest.fixture
 def server(tmp_path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A Streamlit process and its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     mine = {"STREAMLIT_SERVER_ADDRESS": "127.0.0.1", "STREAMLIT_SERVER_PORT": str(port), "HOME": str(tmp_path)}
     others = {name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")}
     with subprocess.Popen(

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import requests
 
 from model_artifact.store import ArtifactStore
+from tests.stacks import free_ports
 from training_service.settings import TrainingServiceSettings
 
 TOKEN = "a-token-that-nobody-guesses"
@@ -44,8 +44,7 @@ class Service:
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
+        [self.port] = free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
         self.store = ArtifactStore(self.folder / "artifacts")
         self.log_file = self.folder / "log"

@@ -94,8 +94,8 @@ def test_a_killed_job_leaves_the_champion_unchanged(service: Service) -> None:
     assert job["reason"].startswith("It was killed, most likely")
     assert (service.store.current(), service.store.versions()) == (champion, versions)
     # The metrics show the failure.
-    record = read_record(service.store.root)
-    assert record is not None and (record.outcome, record.reason) == ("failed", job["reason"])
+    record = eventually(lambda: (found := read_record(service.store.root)) and found.outcome == "failed" and found)
+    assert record.reason == job["reason"]
 
 
 def test_a_job_has_limits_of_time_and_memory(make_service: Callable[..., Service]) -> None:
