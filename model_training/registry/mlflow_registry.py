@@ -142,6 +142,8 @@ class MlflowRegistry:
         return sorted(cards, key=lambda card: card.model_version, reverse=True)
 
     def record(self, record: TrainingRecord) -> None:
+        # A server that hangs fails here within seconds; MLflow's client would try for six minutes.
+        self._model.read()
         # A first training that fails registers no version.
         self._writer.create_model()
         self._writer.set_tag(LAST_TRAINING_TAG, msgspec.json.encode(record).decode())

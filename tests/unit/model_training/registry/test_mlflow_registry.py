@@ -224,6 +224,14 @@ def test_an_unreachable_server_is_reported_in_one_sentence(store: ArtifactStore,
         assert str(caught.value) == "MLflow at http://127.0.0.1:9/prefix cannot be reached: Connection refused"
 
 
+def test_a_record_is_not_written_to_a_server_that_does_not_answer_a_read(store: ArtifactStore) -> None:
+    """The client that writes has timeouts of minutes, and a command that fails or is stopped ends with a record."""
+    registry: Any = open_registry(store, (), {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
+    registry._writer = None
+    with pytest.raises(RegistryError, match="cannot be reached"):
+        registry.record(TrainingRecord("2026-01-01T00:00:00Z", "failed"))
+
+
 class ReadOnlyHandler(http.server.BaseHTTPRequestHandler):
     """Answers reads as an MLflow server without models; its subclasses set the answer to a write."""
 
