@@ -1,6 +1,7 @@
 """Start and stop the system in the ways it can run on one machine, on ports that are free."""
 
 import contextlib
+import json
 import os
 import queue
 import random
@@ -127,6 +128,16 @@ class ProcessStack:
     def logs(self) -> str:
         """Return what all parts have logged so far."""
         return "".join(path.read_text() for path in sorted(self.log_folder.glob("*.log")))
+
+    def wait_until_served(self, version: str, seconds: float = 60.0) -> None:
+        """Wait until every worker of the API serves the version; workers switch at different times."""
+        deadline = time.monotonic() + seconds
+        agreed = 0
+        while agreed < 20:
+            assert time.monotonic() < deadline, f"not every worker serves {version}"
+            with urllib.request.urlopen(f"{self.api_url}/ready", timeout=10) as answer:
+                agreed = agreed + 1 if json.load(answer)["model_version"] == version else 0
+            time.sleep(0.02)
 
     def stop(self, number: int = signal.SIGINT, seconds: float = 30.0) -> int:
         """Signal the supervisor alone; return its exit status."""

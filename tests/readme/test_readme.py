@@ -23,6 +23,7 @@ def test_commands_for_make_run(process_stack: ProcessStack, tmp_path: Path) -> N
     before = store.versions()
     printed = reader.read("README.md", "processes", URL=process_stack.base_url)
     assert all(printed)
+    process_stack.wait_until_served(store.current())
     trained = [card for card in store.cards() if card.model_version not in before]
     iris, wine = sorted(trained, key=lambda card: card.trained_at)
     assert (iris.data.name, wine.data.name) == ("iris", "wine")

@@ -23,6 +23,7 @@ def test_the_requests_in_their_order(process_stack: ProcessStack, tmp_path: Path
     answers = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     assert answers[1]["classes"] == {"blue": 30, "red": 30}
     assert answers[-1] == {"champion": champion}
+    process_stack.wait_until_served(champion)
 
 
 @pytest.mark.parametrize("field", msgspec.structs.fields(TrainingServiceSettings), ids=lambda field: field.name)
