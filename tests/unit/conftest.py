@@ -71,7 +71,8 @@ def store_of(trained_store: Path, tmp_path_factory: pytest.TempPathFactory) -> C
     @cache
     def make(estimator: Any) -> Path:
         iris = load_iris()
-        model = make_model(estimator, {}, 42).train(iris.X, iris.y)
+        few = {} if estimator == "logistic-regression" else {"n_estimators": 10}
+        model = make_model(estimator, few, 42).train(iris.X, iris.y)
         model.specialise()
         first = ArtifactStore(trained_store)
         card = msgspec.structs.replace(
