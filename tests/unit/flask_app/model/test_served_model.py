@@ -115,7 +115,9 @@ def test_a_lost_pointer_keeps_the_model_serving(
     if pointer is None:
         (store.root / "current").unlink()
     else:
-        (store.root / "current").write_text(pointer)
+        # A poll must not find the file empty in between.
+        (store.root / "new").write_text(pointer)
+        (store.root / "new").replace(store.root / "current")
     eventually(lambda: holder.rejection)
     _some_polls(holder, monkeypatch)
     assert holder.served.version == version
