@@ -93,7 +93,7 @@ def _encode(piece: pa.Table) -> tuple[bytes, str]:
     """Return the piece as CSV if it has text, which the API reads as numbers only there, else as an Arrow stream."""
     sink = io.BytesIO()
     if any(is_text(kind) for kind in piece.schema.types):
-        # CSV cannot hold lists and the like; the API names such a column.
+        # CSV cannot hold nested values such as lists; the API names such a column.
         with contextlib.suppress(pa.ArrowException):
             csv.write_csv(piece, sink)
             return sink.getvalue(), CSV
