@@ -5,7 +5,7 @@ from flask import Flask
 from flask_app import authentication, metrics
 from flask_app.model import shadow, track
 from flask_app.model.served_model import ModelHolder
-from flask_app.resources import docs, explain, health, model, predict, v2
+from flask_app.resources import docs, explain, model, predict, readiness, v2
 from flask_app.resources import metrics as metrics_resource
 from flask_app.server import fast_path
 from flask_app.settings import ApiSettings
@@ -31,7 +31,7 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     shadow.init(settings)
     metrics.init_app(app)
     authentication.init_app(app, settings)
-    for resource in (health, model, explain, metrics_resource):
+    for resource in (readiness, model, explain, metrics_resource):
         app.register_blueprint(resource.blueprint(holder))
     app.register_blueprint(predict.blueprint(holder, settings))
     app.register_blueprint(docs.blueprint(holder, settings))

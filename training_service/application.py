@@ -12,7 +12,7 @@ from training_service import admin_token, unavailable
 from training_service.admin_token import AdminToken
 from training_service.jobs.job_store import JobStore
 from training_service.jobs.runner import Runner
-from training_service.resources import health, models, options, training
+from training_service.resources import models, options, readiness, training
 from training_service.settings import TrainingServiceSettings
 
 
@@ -40,7 +40,7 @@ def create_app(settings: TrainingServiceSettings | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     admin_token.init_app(app, token)
     unavailable.init_app(app)
-    app.register_blueprint(health.blueprint(runner))
+    app.register_blueprint(readiness.blueprint(runner))
     app.register_blueprint(options.blueprint(settings))
     app.register_blueprint(training.blueprint(settings, jobs, runner))
     app.register_blueprint(models.blueprint(registry))

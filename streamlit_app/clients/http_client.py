@@ -3,6 +3,7 @@
 import logging
 import re
 import uuid
+from abc import ABC, abstractmethod
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 _SENDABLE = re.compile(r"[!-~]*")
 
 
-class HttpClient:
+class HttpClient(ABC):
     """Calls to the service at `base_url`, such as http://127.0.0.1:5000; the key is in no message and no log."""
 
     service = ""
@@ -67,11 +68,14 @@ class HttpClient:
             raise self._failure(response, request_id)
         return response, request_id
 
+    @abstractmethod
     def _send(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        raise NotImplementedError
+        """Send a request with the arguments of `requests.request`."""
 
+    @abstractmethod
     def _unsendable_key(self) -> ApiError:
-        raise NotImplementedError
+        """Return the error for a key that no header can hold."""
 
+    @abstractmethod
     def _failure(self, response: requests.Response, request_id: str) -> ApiError:
-        raise NotImplementedError
+        """Return the error for an answer with another status than 200 or 202."""

@@ -20,10 +20,6 @@ MAX_BYTES = 1000
 def app() -> Flask:
     app = make_app(__name__)
 
-    @app.get("/health")
-    def health() -> Any:
-        return {"status": "ok"}
-
     @app.post("/echo")
     def echo() -> Any:
         return read_body(request, MAX_BYTES)

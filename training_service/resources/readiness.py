@@ -1,4 +1,4 @@
-"""`GET /health` (liveness) and `GET /ready` (readiness)."""
+"""`GET /ready`."""
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
@@ -8,15 +8,10 @@ from training_service.jobs.runner import Runner
 
 
 def blueprint(runner: Runner) -> Blueprint:
-    """Return the two probes, which need no token."""
-    probes = Blueprint("health", __name__)
+    """Return the probe, which needs no token."""
+    readiness = Blueprint("readiness", __name__)
 
-    @probes.get("/health")
-    def health() -> ResponseReturnValue:
-        """Answer 200 while the process runs."""
-        return {"status": "ok"}
-
-    @probes.get("/ready")
+    @readiness.get("/ready")
     def ready() -> ResponseReturnValue:
         """Answer 200 while the runner takes jobs from the queue, else 503 with the reason."""
         reason = runner.why_not_ready()
@@ -24,4 +19,4 @@ def blueprint(runner: Runner) -> Blueprint:
             raise Problem(503, reason, headers={"Retry-After": "1"})
         return {"status": "ready"}
 
-    return probes
+    return readiness

@@ -1,4 +1,4 @@
-"""`GET /health` (liveness) and `GET /ready` (readiness)."""
+"""`GET /ready`."""
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
@@ -7,15 +7,10 @@ from flask_app.model.served_model import ModelHolder
 
 
 def blueprint(holder: ModelHolder) -> Blueprint:
-    """Return the two probes."""
-    probes = Blueprint("health", __name__)
+    """Return the probe."""
+    readiness = Blueprint("readiness", __name__)
 
-    @probes.get("/health")
-    def health() -> ResponseReturnValue:
-        """Answer 200 while the process runs, even without a valid model, which a restart would not repair."""
-        return {"status": "ok"}
-
-    @probes.get("/ready")
+    @readiness.get("/ready")
     def ready() -> ResponseReturnValue:
         """Answer 200 if a model is loaded and reproduced its golden rows, else 503 with the reason."""
         served = holder.require()
@@ -26,4 +21,4 @@ def blueprint(holder: ModelHolder) -> Blueprint:
             "signature": served.signature,
         }
 
-    return probes
+    return readiness
